@@ -1,0 +1,1 @@
+"""Value types and arithmetic: standard library and numpy, no files, no torch."""

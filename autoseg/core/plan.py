@@ -1,0 +1,177 @@
+"""What was decided: the plan, its configurations, and the decision behind every value."""
+
+from dataclasses import dataclass
+from math import prod
+from typing import ClassVar, Literal
+
+from autoseg.core.errors import PlanError, UsageError
+from autoseg.core.fingerprint import ChannelStatistics
+from autoseg.core.geometry import STRICT, Orientation
+from autoseg.core.network_spec import Arch, Style
+
+ConfigurationName = Literal["2d", "3d_lowres", "3d_fullres", "3d_cascade_fullres"]
+Scheme = Literal["ct", "zscore", "rescale_to_0_1", "rgb_to_0_1", "none"]
+"""Normalization of a channel; see `preprocessing.normalization`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Why a value of the plan is what it is."""
+
+    __pydantic_config__: ClassVar = STRICT
+
+    subject: str
+    """What was decided, as a path in the plan: ``3d_fullres.patch_size``."""
+    value: str
+    """The value, as a person would write it, with its unit."""
+    rule: str
+    """The rule that led to it, in one sentence."""
+    numbers: tuple[tuple[str, str], ...] = ()
+    """The measured or given numbers that the rule looked at, named, with units."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Normalization:
+    """How the intensities of one channel are normalized."""
+
+    __pydantic_config__: ClassVar = STRICT
+
+    scheme: Scheme
+    """Name of the rule."""
+    inside_nonzero_only: bool
+    """Whether statistics are taken, and values changed, within the nonzero mask only."""
+    statistics: ChannelStatistics
+    """Foreground intensities of the dataset; ``ct`` uses them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topology:
+    """The geometry of a U-Net by stage, full resolution first, axes in plan order."""
+
+    __pydantic_config__: ClassVar = STRICT
+
+    strides: tuple[tuple[int, ...], ...]
+    """Stride into each stage per axis; all 1 into the first."""
+    kernels: tuple[tuple[int, ...], ...]
+    """Convolution kernel of each stage per axis, 1 or 3."""
+    features: tuple[int, ...]
+    """Channels of each stage."""
+
+    def __post_init__(self) -> None:
+        if not len(self.strides) == len(self.kernels) == len(self.features) >= 1:
+            raise PlanError(
+                f"topology: {len(self.strides)} strides, {len(self.kernels)} kernels and "
+                f"{len(self.features)} features must be one per stage"
+            )
+        if any(stride != 1 for stride in self.strides[0]):
+            raise PlanError(f"topology: the first stride {self.strides[0]} must be 1 on every axis")
+
+    @property
+    def divisor(self) -> tuple[int, ...]:
+        """What the network's input must be a multiple of, per axis."""
+        return tuple(prod(axis) for axis in zip(*self.strides, strict=True))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """One way of training on a dataset: grid, patch, batch and network."""
+
+    __pydantic_config__: ClassVar = STRICT
+
+    name: ConfigurationName
+    """Name used on the command line and in result folders."""
+    spacing: tuple[float, ...]
+    """Target voxel edge in mm, axes in plan order; ``2d`` names the two in-plane axes only."""
+    median_shape: tuple[float, ...]
+    """Median shape of the resampled cases in voxels, same axes; may end in .5."""
+    patch_size: tuple[int, ...]
+    """Network input in voxels, same axes; no batch or channel axis."""
+    batch_size: int
+    """Patches per step."""
+    batch_dice: bool
+    """Whether the Dice loss sums its overlaps over the batch before the ratio."""
+    network: str
+    """Name of the network preset that `arch` was taken from."""
+    arch: Arch
+    """The network's record."""
+    style: Style
+    """Normalization and activation."""
+    topology: Topology
+    """The network's geometry."""
+    image_order: int = 3
+    """Spline order that resamples images."""
+    segmentation_order: int = 1
+    """Spline order that resamples segmentations, label by label."""
+    logits_order: int = 1
+    """Spline order that resamples logits on export."""
+    previous_stage: ConfigurationName | None = None
+    """Configuration whose prediction is a further input, if any."""
+
+    def __post_init__(self) -> None:
+        d = len(self.patch_size)
+        if not d == len(self.spacing) == len(self.median_shape):
+            raise PlanError(
+                f"configuration {self.name!r}: patch_size {self.patch_size}, spacing "
+                f"{self.spacing} mm and median_shape {self.median_shape} must have one entry per "
+                "spatial axis"
+            )
+        misfits = [
+            (size, by)
+            for size, by in zip(self.patch_size, self.topology.divisor, strict=True)
+            if size % by
+        ]
+        if misfits:
+            raise PlanError(
+                f"configuration {self.name!r}: patch_size {self.patch_size} must be a multiple of "
+                f"{self.topology.divisor}, the product of the strides"
+            )
+        if self.batch_size < 1:
+            raise PlanError(
+                f"configuration {self.name!r}: batch_size {self.batch_size} must be at least 1"
+            )
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes of the patch, 2 or 3."""
+        return len(self.patch_size)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything that was decided for a dataset."""
+
+    __pydantic_config__: ClassVar = STRICT
+
+    schema_version: int = 1
+    """Version of this document."""
+    name: str
+    """Name of the plan, a folder name."""
+    dataset: str
+    """Name of the dataset."""
+    autoseg_version: str
+    """Version that made the plan."""
+    gpu_memory_gib: float
+    """Memory that a training may use on the device, GiB."""
+    orientation: Orientation
+    """How the reader turns images; see `autoseg.core.geometry.Orientation`."""
+    axis_order: tuple[int, ...]
+    """``array.transpose(axis_order)`` puts the axes into plan order, the coarsest first."""
+    mirror_axes: tuple[int, ...]
+    """Spatial axes, in plan order, along which training and prediction may mirror."""
+    normalization: tuple[Normalization, ...]
+    """One per channel."""
+    configurations: tuple[Configuration, ...]
+    """What can be trained."""
+    decisions: tuple[Decision, ...]
+    """Why."""
+
+    def configuration(self, name: str) -> Configuration:
+        """Return the configuration of a name, or raise `UsageError` that lists the names."""
+        for configuration in self.configurations:
+            if configuration.name == name:
+                return configuration
+        known = ", ".join(c.name for c in self.configurations)
+        raise UsageError(
+            f"configuration {name!r} is not in plan {self.name!r}; it has {known}",
+            hint=f"choose one of {known}",
+        )

@@ -1,0 +1,1 @@
+"""How well a segmentation agrees with its reference."""

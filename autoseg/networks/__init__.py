@@ -1,0 +1,1 @@
+"""From a network's record and a topology to a torch module."""

@@ -1,0 +1,1 @@
+"""From a preprocessed dataset and a plan to a trained, validated fold."""

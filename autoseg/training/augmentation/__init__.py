@@ -1,0 +1,1 @@
+"""Random changes of training patches: each is drawn first, then applied."""

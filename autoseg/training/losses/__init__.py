@@ -1,0 +1,1 @@
+"""Loss functions over logits and label maps."""

@@ -1,0 +1,1 @@
+"""From raw images to measured fingerprints and preprocessed cases."""
