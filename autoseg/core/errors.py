@@ -97,6 +97,10 @@ class PartialError(RefusedCasesError):
     exit_code = 4
 
 
+class TrainingError(AutosegError, ArithmeticError):
+    """A training cannot go on with the numbers that it has."""
+
+
 class DamagedError(AutosegError, ValueError):
     """Something that autoseg stored no longer is what it wrote."""
 

@@ -34,8 +34,8 @@ class CaseMeasurement:
     """Version of this document."""
     name: str
     """Case name."""
-    digests: tuple[str, ...]
-    """SHA-256 of each image file and of the segmentation file, in this order."""
+    key: str
+    """Digest of the case's files and of what else the measurement depends on."""
     shape: tuple[int, ...]
     """Voxels per array axis, before cropping."""
     shape_after_crop: tuple[int, ...]

@@ -50,8 +50,8 @@ def split_cases(names: Sequence[str], *, folds: int = 5, seed: int = 12345) -> S
     -------
     Splits
         Sorted names are shuffled once and cut into ``folds`` runs; the first
-        ``len(names) % folds`` runs are one longer (scikit-learn's ``KFold(folds, shuffle=True)``). Fewer cases than folds: each
-        case validates once (leave-one-out).
+        ``len(names) % folds`` runs are one longer (scikit-learn's ``KFold`` with shuffling).
+        Fewer cases than folds: each case validates once (leave-one-out).
 
     Raises
     ------

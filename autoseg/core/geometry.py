@@ -165,7 +165,11 @@ def resampled_shape(
 
 
 def grids_differ(
-    first: Geometry, second: Geometry, *, spacing_tolerance: float = 1e-3, shift_voxels: float = 0.05
+    first: Geometry,
+    second: Geometry,
+    *,
+    spacing_tolerance: float = 1e-3,
+    shift_voxels: float = 0.05,
 ) -> str:
     """Say in what way two grids of equal shape differ in space, or return an empty string.
 

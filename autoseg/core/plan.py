@@ -165,6 +165,11 @@ class Plan:
     decisions: tuple[Decision, ...]
     """Why."""
 
+    def patch_mirror_axes(self, configuration: Configuration) -> tuple[int, ...]:
+        """Return `mirror_axes` as axes of a configuration's patch, which in 2D lacks the first."""
+        missing = len(self.axis_order) - configuration.ndim
+        return tuple(axis - missing for axis in self.mirror_axes if axis >= missing)
+
     def configuration(self, name: str) -> Configuration:
         """Return the configuration of a name, or raise `UsageError` that lists the names."""
         for configuration in self.configurations:

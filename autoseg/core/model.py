@@ -1,0 +1,62 @@
+"""What lies in a model folder: one description for the run, one record per trained fold."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from autoseg.core.dataset import DatasetDescription
+from autoseg.core.folds import Fold
+from autoseg.core.geometry import STRICT
+from autoseg.core.plan import Configuration, Decision, Plan, Topology
+from autoseg.core.training_config import TrainingConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelDescription:
+    """Everything that prediction needs besides weights, and how the model was made."""
+
+    __pydantic_config__: ClassVar = STRICT
+
+    schema_version: int = 1
+    """Version of this document."""
+    autoseg_version: str
+    """Version that trained the model."""
+    dataset: DatasetDescription
+    """Channels, labels and file ending."""
+    plan: Plan
+    """What was decided for the dataset."""
+    configuration_name: str
+    """Which of the plan's configurations was trained."""
+    training: TrainingConfig
+    """How it was trained."""
+    decisions: tuple[Decision, ...]
+    """What the training changed of the plan's values, and why."""
+
+    @property
+    def configuration(self) -> Configuration:
+        """The configuration that was trained."""
+        return self.plan.configuration(self.configuration_name)
+
+    @property
+    def topology(self) -> Topology:
+        """The geometry of the network, with the training's width."""
+        return self.training.topology(self.configuration)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoldRecord:
+    """A fold whose training is finished."""
+
+    __pydantic_config__: ClassVar = STRICT
+
+    schema_version: int = 1
+    """Version of this document."""
+    fold: Fold
+    """Cases that trained and that validate."""
+    weights_digest: str
+    """SHA-256 of ``weights.safetensors``."""
+    steps: int
+    """Optimizer updates that were made."""
+    minutes: float
+    """Time spent in training."""
+    device: str
+    """Where it was trained, and in which precision."""

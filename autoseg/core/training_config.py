@@ -1,0 +1,134 @@
+"""What the user chooses about training, and the presets it starts from."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Final, Literal
+
+from autoseg.core.errors import UsageError
+from autoseg.core.geometry import STRICT
+from autoseg.core.plan import Configuration, Decision, Topology
+
+Optimizer = Literal["sgd", "adamw"]
+Schedule = Literal["polynomial", "cosine"]
+Augmentation = Literal["full", "light", "none"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingConfig:
+    """How a fold is trained."""
+
+    __pydantic_config__: ClassVar = STRICT
+
+    preset: str
+    """Name of the preset that the other values started from."""
+    epochs: int | None = 1000
+    """Number of epochs; None trains until ``max_minutes``."""
+    steps_per_epoch: int = 250
+    """Optimizer updates per epoch."""
+    validation_steps: int = 50
+    """Batches of validation patches per epoch, for the pseudo-Dice."""
+    max_minutes: float | None = None
+    """Time for training, validation excluded; the learning rate reaches its end with it."""
+    optimizer: Optimizer = "sgd"
+    """``sgd`` is Nesterov's."""
+    learning_rate: float = 0.01
+    """Peak learning rate."""
+    momentum: float = 0.99
+    """Momentum of ``sgd``."""
+    weight_decay: float = 3e-5
+    """Weight decay: added to the gradient by ``sgd``, decoupled in ``adamw``."""
+    schedule: Schedule = "polynomial"
+    """Course of the learning rate over the training."""
+    warmup_fraction: float = 0.0
+    """Share of the training in which the rate rises from 0 to its peak."""
+    batch_size_limit: int | None = None
+    """Largest batch; None takes the plan's."""
+    width_fraction: float = 1.0
+    """Channels of every stage, as a share of the plan's."""
+    augmentation: Augmentation = "full"
+    """Which random changes training patches get."""
+    foreground_fraction: float = 0.33
+    """Share of a batch's patches that are centered on foreground."""
+    gradient_norm: float = 12.0
+    """Gradients are scaled down to this norm."""
+    mirror_prediction: bool = True
+    """Whether prediction averages over mirrored images."""
+    seed: int = 0
+    """Start of all randomness."""
+
+    def __post_init__(self) -> None:
+        if self.epochs is None and self.max_minutes is None:
+            raise UsageError("training needs --epochs or --max-minutes; both are unset")
+        for name in ("epochs", "steps_per_epoch", "max_minutes", "batch_size_limit"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise UsageError(f"{name.replace('_', '-')} is {value}; it must be more than 0")
+
+    def batch_size(self, configuration: Configuration) -> int:
+        """Return the patches per step for a configuration."""
+        return min(configuration.batch_size, self.batch_size_limit or configuration.batch_size)
+
+    def topology(self, configuration: Configuration) -> Topology:
+        """Return the configuration's topology with this training's width, in multiples of 4."""
+        if self.width_fraction == 1.0:
+            return configuration.topology
+        narrowed = tuple(
+            max(4, 4 * round(features * self.width_fraction / 4))
+            for features in configuration.topology.features
+        )
+        return replace(configuration.topology, features=narrowed)
+
+
+PRESETS: Final[dict[str, TrainingConfig]] = {
+    "full": TrainingConfig(preset="full"),
+    "standard": TrainingConfig(preset="standard", epochs=250),
+    "fast": TrainingConfig(
+        preset="fast",
+        epochs=60,
+        steps_per_epoch=50,
+        validation_steps=5,
+        optimizer="adamw",
+        learning_rate=3e-3,
+        weight_decay=1e-2,
+        schedule="cosine",
+        warmup_fraction=0.02,
+        batch_size_limit=4,
+        width_fraction=0.5,
+        augmentation="light",
+        mirror_prediction=True,
+    ),
+}
+"""``full`` is nnU-Net's recipe; ``standard`` a quarter of it; ``fast`` is made for a CPU."""
+
+
+def preset(name: str) -> TrainingConfig:
+    """Return the preset of a name, or raise `UsageError` that lists the names."""
+    if name not in PRESETS:
+        raise UsageError(f"preset {name!r} is unknown; known are {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def training_decisions(
+    config: TrainingConfig, configuration: Configuration
+) -> tuple[Decision, ...]:
+    """Say what a training changes of nnU-Net's recipe, and of the plan's values, and why."""
+    recipe = PRESETS["full"]
+    reasons = {
+        "optimizer": "AdamW reaches a given Dice in fewer steps than SGD when steps are scarce",
+        "learning_rate": "the optimizer's own scale",
+        "schedule": "the rate falls to zero within the time there is",
+        "augmentation": "interpolating every patch costs a CPU more than it gains in so few steps",
+        "batch_size_limit": "on a CPU more steps help more than larger batches",
+        "width_fraction": "half the channels cost about a third of the time per step",
+        "epochs": "the length that was asked for",
+        "max_minutes": "the time that was asked for",
+    }
+    return tuple(
+        Decision(
+            subject=f"{configuration.name}.training.{name}",
+            value=str(getattr(config, name)),
+            rule=f"preset {config.preset!r}: {reason}",
+            numbers=(("nnU-Net's recipe", str(getattr(recipe, name))),),
+        )
+        for name, reason in reasons.items()
+        if getattr(config, name) != getattr(recipe, name)
+    )

@@ -1,0 +1,133 @@
+"""Run one function over many items, in this process or in a pool that survives its workers.
+
+A worker that dies or stalls costs the item it held, which is tried once more, alone; the others go
+on. Workers are spawned, ignore Ctrl-C (the parent stops them) and end with their parent.
+"""
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from autoseg.core.errors import AutosegError, ResourceError
+
+Item = TypeVar("Item")
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome(Generic[Item, Value]):
+    """What became of one item: a value, or an error."""
+
+    item: Item
+    """The item."""
+    value: Value | None = None
+    """What the function returned."""
+    error: AutosegError | None = None
+    """Why there is no value."""
+
+
+def run_tasks(
+    function: Callable[[Item], Value],
+    items: Sequence[Item],
+    *,
+    workers: int,
+    name: Callable[[Item], str] = str,
+    timeout_s: float | None = None,
+) -> Iterator[Outcome[Item, Value]]:
+    """Apply a function to items and yield each outcome when it is there, in the items' order.
+
+    Parameters
+    ----------
+    function : callable
+        Importable function of one item; items and values travel between processes, so they should
+        be paths and small records, not arrays.
+    items : sequence
+        What to work on.
+    workers : int
+        Worker processes; 0 works in this process.
+    name : callable
+        Name of an item for messages.
+    timeout_s : float, optional
+        Longest time for one item in a worker, seconds.
+
+    Yields
+    ------
+    Outcome
+        One per item. An `AutosegError` is an outcome; any other exception is a bug and is raised.
+    """
+    if workers == 0:
+        for item in items:
+            yield _attempt(function, item)
+        return
+    lost: list[Item] = []
+    for item, outcome in _run_pool(function, items, workers=workers, timeout_s=timeout_s):
+        if outcome is None:
+            lost.append(item)
+        else:
+            yield outcome
+    for item in lost:
+        for _, outcome in _run_pool(function, [item], workers=1, timeout_s=timeout_s):
+            yield outcome or Outcome(item=item, error=_gave_up(name(item)))
+
+
+def _attempt(function: Callable[[Item], Value], item: Item) -> Outcome[Item, Value]:
+    try:
+        return Outcome(item=item, value=function(item))
+    except AutosegError as error:
+        return Outcome(item=item, error=error)
+
+
+def _run_pool(
+    function: Callable[[Item], Value],
+    items: Sequence[Item],
+    *,
+    workers: int,
+    timeout_s: float | None,
+) -> Iterator[tuple[Item, Outcome[Item, Value] | None]]:
+    """Yield each item's outcome, or None where its worker died or ran out of time."""
+    from pebble import ProcessExpired, ProcessPool
+
+    pool = ProcessPool(
+        max_workers=workers,
+        context=multiprocessing.get_context("spawn"),
+        initializer=_prepare_worker,
+        initargs=[os.getpid()],
+    )
+    try:
+        futures = [
+            pool.schedule(_attempt, args=[function, item], timeout=timeout_s) for item in items
+        ]
+        for item, future in zip(items, futures, strict=True):
+            try:
+                yield item, future.result()
+            except (ProcessExpired, TimeoutError):
+                yield item, None
+        pool.close()
+    except BaseException:
+        pool.stop()
+        raise
+    finally:
+        pool.stop()
+        pool.join()
+
+
+def _prepare_worker(parent: int) -> None:
+    """Leave Ctrl-C to the parent, end with it, and use one thread."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        if os.getppid() != parent:
+            os._exit(1)
+
+
+def _gave_up(name: str) -> ResourceError:
+    return ResourceError(
+        f"{name}: its worker process died or stalled twice",
+        rule="E-RES-66",
+        hint="often memory ran out: close other programs or use --workers 0, then run it again",
+    )

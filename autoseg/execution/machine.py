@@ -1,0 +1,87 @@
+"""The cores, memory and disk that this process may use, whatever the machine has."""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_CGROUP: Final = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What this process may use."""
+
+    cores: int
+    """Processor cores, at least 1."""
+    memory_bytes: int
+    """Memory that is free for use."""
+
+
+def inspect_machine() -> Machine:
+    """Measure what this process may use: affinity and cgroup limits count, not the hardware."""
+    return Machine(cores=_cores(), memory_bytes=_memory_bytes())
+
+
+def free_disk_bytes(folder: Path) -> int:
+    """Return the free bytes of the file system that holds a folder, which need not exist yet."""
+    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    return shutil.disk_usage(existing).free
+
+
+def worker_count(
+    asked: int | None, *, task_bytes: int, tasks: int, machine: Machine | None = None
+) -> int:
+    """Return how many worker processes to run.
+
+    Parameters
+    ----------
+    asked : int or None
+        The user's choice; 0 works in this process; None lets the machine decide.
+    task_bytes : int
+        Memory that one task needs at its peak.
+    tasks : int
+        Number of tasks; no more workers than that.
+    machine : Machine, optional
+        What may be used; measured if left out.
+
+    Returns
+    -------
+    int
+        0 or more. The automatic choice is one worker per core, fewer where memory is short.
+    """
+    if asked is not None:
+        return min(asked, tasks)
+    machine = machine or inspect_machine()
+    affordable = int(machine.memory_bytes * 0.8) // max(task_bytes, 1)
+    return max(0, min(machine.cores, tasks, affordable)) if tasks > 1 else 0
+
+
+def _cores() -> int:
+    try:
+        owned = len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS, Windows
+        owned = os.cpu_count() or 1
+    quota = _read(_CGROUP / "cpu.max").split()
+    if len(quota) == 2 and quota[0].isdigit():
+        owned = min(owned, max(1, int(quota[0]) // int(quota[1])))
+    return owned
+
+
+def _memory_bytes() -> int:
+    available = 4 * 2**30  # where the system does not tell: a small laptop
+    for line in _read(Path("/proc/meminfo")).splitlines():
+        if line.startswith("MemAvailable:"):
+            available = int(line.split()[1]) * 1024
+    limit, used = _read(_CGROUP / "memory.max").strip(), _read(_CGROUP / "memory.current").strip()
+    if limit.isdigit() and used.isdigit():
+        available = min(available, max(0, int(limit) - int(used)))
+    return available
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""

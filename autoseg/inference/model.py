@@ -1,0 +1,251 @@
+"""A trained model in memory: read from its folder, ready to segment arrays."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from autoseg.core.errors import (
+    AutosegError,
+    DamagedError,
+    GeometryError,
+    UsageError,
+    VoxelError,
+)
+from autoseg.core.model import FoldRecord, ModelDescription
+from autoseg.inference.export import label_map_on_input_grid
+from autoseg.inference.predictor import Window, predict_logits
+from autoseg.io import documents, files
+from autoseg.networks.assembler import UNet, build_network
+from autoseg.networks.device import Device, place_network
+from preprocessing.case import RawGrid, crop_image, resample_case
+
+WEIGHTS_FILE: Final = "weights.safetensors"
+RECORD_FILE: Final = "fold.json"
+MODEL_FILE: Final = "model.json"
+
+
+def _silent(done: int, total: int) -> None:
+    """Ignore how many tiles are done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A configuration trained on some folds, on a device."""
+
+    description: ModelDescription
+    """How it was made and what its channels and labels mean."""
+    folds: tuple[int, ...]
+    """Folds whose logits are averaged."""
+    digests: tuple[str, ...]
+    """SHA-256 of each fold's weights."""
+    networks: tuple[UNet, ...]
+    """One network per fold, in evaluation mode."""
+    device: Device
+    """Where they lie."""
+    mirror: bool
+    """Whether logits are averaged over mirrored views."""
+
+    def predict(
+        self,
+        array: npt.NDArray[np.generic],
+        spacing: Sequence[float],
+        *,
+        on_tile: Callable[[int, int], None] = _silent,
+    ) -> npt.NDArray[np.unsignedinteger]:
+        """Segment an image in memory; starts no process and writes no file.
+
+        Parameters
+        ----------
+        array : (C, *spatial) or (*spatial) array
+            Raw intensities in the units of the training images, axes ``(z, y, x)`` in RAS+
+            orientation as `autoseg.io.images.read_image` gives them, in 2D ``(y, x)``. The channel
+            axis may be left out where there is one channel.
+        spacing : sequence of float
+            Voxel edges along the spatial axes, mm.
+        on_tile : callable
+            Told how many tiles are done, and of how many.
+
+        Returns
+        -------
+        (*spatial) array of uint8 or uint16
+            Label of every voxel.
+
+        Raises
+        ------
+        GeometryError
+            If channels or axes are not those that the model was trained on, or a spacing is not
+            positive.
+        VoxelError
+            If the image holds NaN or infinity.
+        """
+        plan = self.description.plan
+        image = _checked(array, spacing, len(self.description.dataset.channels), plan.axis_order)
+        cropped = crop_image(image, spacing, plan)
+        prepared, _ = resample_case(cropped, self.description.configuration)
+        return self.label_map(self.logits(prepared, on_tile=on_tile), cropped.grid)
+
+    def logits(
+        self,
+        image: npt.NDArray[np.float32],
+        *,
+        on_tile: Callable[[int, int], None] = _silent,
+    ) -> npt.NDArray[np.float32]:
+        """Return the logits (K, *spatial) of a preprocessed image (C, *spatial)."""
+        configuration = self.description.configuration
+        axes = self.description.plan.patch_mirror_axes(configuration) if self.mirror else ()
+        window = Window(tile=configuration.patch_size, mirror_axes=axes)
+        return predict_logits(self.networks, image, window, self.device, on_tile=on_tile)
+
+    def label_map(
+        self, logits: npt.NDArray[np.float32], grid: RawGrid
+    ) -> npt.NDArray[np.unsignedinteger]:
+        """Return the label map on the raw grid, axes as the reader gave them."""
+        return label_map_on_input_grid(
+            logits,
+            grid,
+            self.description.dataset.labels,
+            self.description.plan,
+            self.description.configuration,
+        )
+
+
+def finished_folds(folder: Path) -> tuple[int, ...]:
+    """Return the numbers of the folds of a model folder whose training is finished, sorted."""
+    records = folder.glob(f"fold_*/{RECORD_FILE}")
+    numbers = (record.parent.name.removeprefix("fold_") for record in records)
+    return tuple(sorted(int(number) for number in numbers if number.isdigit()))
+
+
+def read_description(folder: Path) -> ModelDescription:
+    """Read the description of a model folder.
+
+    Raises
+    ------
+    UsageError
+        If the folder is no model folder.
+    DamagedError
+        If its description cannot be read.
+    """
+    path = folder / MODEL_FILE
+    if not path.is_file():
+        raise UsageError(
+            f"{folder}: is no model folder; it has no {MODEL_FILE}",
+            hint="name a folder such as <workspace>/<dataset>/models/<plan>/<configuration>/<run>",
+        )
+    try:
+        return documents.read(path, ModelDescription)
+    except AutosegError as error:
+        raise DamagedError(str(error), rule="E-MODEL-59") from error
+
+
+def read_model(
+    folder: Path, device: Device, *, folds: Sequence[int] | None = None, mirror: bool | None = None
+) -> Model:
+    """Read a model from its folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Model folder.
+    device : Device
+        Where to put the networks.
+    folds : sequence of int, optional
+        Folds to average; all finished ones if left out.
+    mirror : bool, optional
+        Whether to average over mirrored views; as trained if left out.
+
+    Raises
+    ------
+    UsageError
+        If the folder is no model folder, or a fold is not finished.
+    DamagedError
+        If a file is not what was written.
+    """
+    description = read_description(folder)
+    finished = finished_folds(folder)
+    chosen = tuple(folds) if folds else finished
+    missing = [fold for fold in chosen if fold not in finished]
+    if missing or not chosen:
+        raise UsageError(
+            f"{folder}: fold {missing[0] if missing else 0} is not trained; "
+            f"finished are {list(finished) or 'none'}",
+            rule="E-MODEL-61",
+            hint=f"train it: autoseg train {description.configuration_name} "
+            f"{missing[0] if missing else 0}",
+        )
+    digests, networks = [], []
+    axes = description.configuration.ndim
+    for fold in chosen:
+        digest, network = _read_fold(folder / f"fold_{fold}", description)
+        digests.append(digest)
+        networks.append(place_network(network, device, axes=axes).eval())
+    return Model(
+        description=description,
+        folds=chosen,
+        digests=tuple(digests),
+        networks=tuple(networks),
+        device=device,
+        mirror=description.training.mirror_prediction if mirror is None else mirror,
+    )
+
+
+def _read_fold(folder: Path, description: ModelDescription) -> tuple[str, UNet]:
+    from safetensors.torch import load as decode
+
+    path = folder / WEIGHTS_FILE
+    record = documents.read(folder / RECORD_FILE, FoldRecord)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DamagedError(
+            f"{path}: cannot be read ({error.strerror})", rule="E-MODEL-59"
+        ) from error
+    if files.digest(data) != record.weights_digest:
+        raise DamagedError(
+            f"{path}: its digest differs from the one in {RECORD_FILE}",
+            rule="E-MODEL-59",
+            hint="copy the model again, or train the fold again",
+        )
+    network = build_network(
+        description.configuration.arch,
+        description.topology,
+        channels_in=len(description.dataset.channels),
+        channels_out=description.dataset.labels.count,
+    )
+    try:
+        network.load_state_dict(decode(data))
+    except RuntimeError as error:
+        raise DamagedError(
+            f"{path}: its tensors do not fit the plan's network ({str(error).splitlines()[0]})",
+            rule="E-MODEL-59",
+        ) from error
+    return record.weights_digest, network
+
+
+def _checked(
+    array: npt.NDArray[np.generic],
+    spacing: Sequence[float],
+    channels: int,
+    axis_order: Sequence[int],
+) -> npt.NDArray[np.float32]:
+    image = np.asarray(array, dtype=np.float32)
+    if image.ndim == len(axis_order) and channels == 1:
+        image = image[None]
+    if image.ndim != len(axis_order) + 1 or len(image) != channels:
+        raise GeometryError(
+            f"image: shape {np.shape(array)} does not fit the model, which takes {channels} "
+            f"channel(s) and {len(axis_order)} spatial axes",
+            rule="E-MODEL-60",
+        )
+    if len(spacing) != len(axis_order) or min(spacing) <= 0:
+        raise GeometryError(
+            f"image: spacing {tuple(spacing)} must be {len(axis_order)} positive numbers, mm"
+        )
+    if not np.isfinite(image).all():
+        count = int(image.size - np.isfinite(image).sum())
+        raise VoxelError(f"image: {count} voxels are NaN or infinite; none may be", rule="E-VAL-28")
+    return image

@@ -1,0 +1,78 @@
+"""Where the tiles of a sliding window lie and how much each of their voxels counts."""
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import product
+from math import ceil
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+SIGMA_FRACTION: Final = 1 / 8
+"""Width of the Gaussian weight as a fraction of the tile's edge, as in nnU-Net."""
+LEAST_WEIGHT: Final = 1e-4
+"""Smallest weight relative to the center's: corners still count where no other tile reaches."""
+
+
+def tile_starts(size: int, tile: int, step_fraction: float = 0.5) -> tuple[int, ...]:
+    """Return where tiles start along one axis.
+
+    Parameters
+    ----------
+    size : int
+        Voxels of the image, at least ``tile``.
+    tile : int
+        Voxels of a tile.
+    step_fraction : float
+        Largest distance of neighboring tiles as a fraction of their edge, above 0 and at most 1.
+
+    Returns
+    -------
+    tuple of int
+        Evenly spread, the first at 0, the last at ``size - tile``.
+
+    Examples
+    --------
+    >>> tile_starts(110, 64)
+    (0, 23, 46)
+    """
+    count = ceil((size - tile) / (tile * step_fraction)) + 1
+    if count == 1:
+        return (0,)
+    return tuple(round(k * (size - tile) / (count - 1)) for k in range(count))
+
+
+def tile_boxes(
+    shape: Sequence[int], tile: Sequence[int], step_fraction: float = 0.5
+) -> Iterator[tuple[int, ...]]:
+    """Yield the start of every tile, the last axis running fastest."""
+    return product(*(tile_starts(n, t, step_fraction) for n, t in zip(shape, tile, strict=True)))
+
+
+@lru_cache(maxsize=8)
+def gaussian_weights(tile: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """Return how much each voxel of a tile counts, (*tile) float32, 1 at the center; read-only.
+
+    The weight is a Gaussian of an eighth of the tile's edge around voxel ``tile // 2``, at least
+    `LEAST_WEIGHT`. In float32 the blend keeps its precision to the corners, where half-precision
+    weights lose it.
+    """
+    weights = np.ones(tile, np.float64)
+    for axis, edge in enumerate(tile):
+        distance = (np.arange(edge) - edge // 2) / (edge * SIGMA_FRACTION)
+        shape = [1] * len(tile)
+        shape[axis] = edge
+        weights = weights * np.exp(-0.5 * distance**2).reshape(shape)
+    floored: npt.NDArray[np.float32] = np.maximum(weights, LEAST_WEIGHT).astype(np.float32)
+    floored.setflags(write=False)
+    return floored
+
+
+def padding_to(shape: Sequence[int], tile: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """Return how many voxels to add before and behind per axis, so that a tile fits.
+
+    The image lies in the middle; an odd voxel goes behind.
+    """
+    missing = [max(0, t - n) for n, t in zip(shape, tile, strict=True)]
+    return tuple((m // 2, m - m // 2) for m in missing)

@@ -1,0 +1,148 @@
+"""Strict typed JSON: every document is one frozen dataclass, read whole or refused."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from autoseg.core.errors import AutosegError, DocumentError
+from autoseg.io import files
+
+Document = TypeVar("Document")
+
+_ADAPTERS: Final[dict[type[Any], TypeAdapter[Any]]] = {}
+
+LARGEST_BYTES: Final = 64 * 2**20
+"""Documents above this size are refused unread."""
+
+
+def read(path: Path, kind: type[Document]) -> Document:
+    """Read a document from a file.
+
+    Parameters
+    ----------
+    path : Path
+        JSON file.
+    kind : type
+        The dataclass that it must hold.
+
+    Raises
+    ------
+    DocumentError
+        If the file is missing, too large, no strict JSON, or not of this kind.
+    """
+    try:
+        if path.stat().st_size > LARGEST_BYTES:
+            raise DocumentError(
+                f"{path}: has {path.stat().st_size} bytes, allowed are {LARGEST_BYTES}",
+                rule="E-SET-46",
+            )
+        data = path.read_bytes()
+    except OSError as error:
+        raise DocumentError(
+            f"{path}: cannot be read ({error.strerror})", rule="E-SET-46"
+        ) from error
+    return parse(data, kind, str(path))
+
+
+def parse(data: bytes, kind: type[Document], where: str) -> Document:
+    """Turn the bytes of a document into its dataclass; ``where`` names it in errors.
+
+    Raises
+    ------
+    DocumentError
+        If it is no strict JSON, has another schema version, or breaks the type at some key.
+    """
+    _check_version(parse_json(data, where), kind, where)
+    try:
+        document: Document = _adapter(kind).validate_json(data)
+    except ValidationError as error:
+        raise _first_problem(error, where) from error
+    return document
+
+
+def encode(value: Any) -> bytes:
+    """Turn a document into bytes: indented JSON with a final newline."""
+    return _adapter(type(value)).dump_json(value, indent=1) + b"\n"
+
+
+def write(path: Path, value: Any, *, durable: bool = True) -> None:
+    """Write a document atomically; see `autoseg.io.files.write_atomically`."""
+    files.write_atomically(path, encode(value), durable=durable)
+
+
+def parse_json(data: bytes, where: str) -> object:
+    """Parse JSON strictly: no duplicate keys, no NaN or infinity, bounded size and depth.
+
+    Raises
+    ------
+    DocumentError
+        With rule E-SET-46, naming ``where``.
+    """
+
+    def refuse_constant(name: str) -> object:
+        raise DocumentError(f"{where}: holds {name}, which is no JSON number", rule="E-SET-46")
+
+    def refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            keys = [key for key, _ in pairs]
+            twice = sorted({key for key in keys if keys.count(key) > 1})
+            raise DocumentError(f"{where}: keys {twice} occur twice", rule="E-SET-46")
+        return found
+
+    if len(data) > LARGEST_BYTES:
+        raise DocumentError(
+            f"{where}: has {len(data)} bytes, allowed are {LARGEST_BYTES}", rule="E-SET-46"
+        )
+    try:
+        value: object = json.loads(
+            data, object_pairs_hook=refuse_duplicates, parse_constant=refuse_constant
+        )
+    except json.JSONDecodeError as error:
+        raise DocumentError(
+            f"{where}: is no JSON at line {error.lineno}, column {error.colno}: {error.msg}",
+            rule="E-SET-46",
+            hint="mend that line; a JSON checker shows the place",
+        ) from error
+    except UnicodeDecodeError as error:
+        raise DocumentError(f"{where}: is no UTF-8 text ({error})", rule="E-SET-46") from error
+    except RecursionError as error:
+        raise DocumentError(f"{where}: is nested too deeply", rule="E-SET-46") from error
+    return value
+
+
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    if kind not in _ADAPTERS:
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    return _ADAPTERS[kind]
+
+
+def _check_version(raw: object, kind: type[Any], where: str) -> None:
+    known = {f.name: f.default for f in dataclasses.fields(kind)}.get("schema_version")
+    if known is None or not isinstance(raw, dict):
+        return
+    found = raw.get("schema_version", known)
+    if found != known:
+        raise DocumentError(
+            f"{where}: has schema version {found!r}, this autoseg reads {known}",
+            rule="E-MODEL-60",
+            hint="use the version of autoseg that wrote it, or make it again",
+        )
+
+
+def _first_problem(error: ValidationError, where: str) -> DocumentError:
+    problem = error.errors()[0]
+    place = ".".join(str(part) for part in problem["loc"]) or "the document"
+    cause = problem.get("ctx", {}).get("error")
+    further = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if isinstance(cause, AutosegError):
+        return DocumentError(
+            f"{where}: {place}: {cause}{further}", rule=cause.rule, hint=cause.hint
+        )
+    return DocumentError(
+        f"{where}: {place}: {problem['msg']}, found {str(problem['input'])[:60]!r}{further}",
+        rule="E-SET-46",
+    )

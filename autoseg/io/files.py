@@ -1,0 +1,214 @@
+"""The only writer of files: old or new, never half.
+
+What is written atomically goes beside its destination under a temporary name, is flushed, synced to
+the disk, read back, and renamed. Logs are append-only. Locks are the kernel's, so a killed process
+leaves none behind.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import secrets
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final, NoReturn
+
+from autoseg.core.errors import DamagedError, LockedError, ResourceError
+
+TEMPORARY_SUFFIX: Final = ".autoseg-part"
+"""Ending of files that are being written; `lock` removes those of dead processes."""
+
+_FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FORBIDDEN: Final = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def digest(data: bytes | memoryview) -> str:
+    """Return the SHA-256 of bytes, in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Replace or create a file so that a reader sees the old content or the new, whatever happens.
+
+    Parameters
+    ----------
+    path : Path
+        Destination; its folder is created.
+    data : bytes
+        The whole content.
+    durable : bool
+        Whether to wait until the disk holds it. False is for what can be recomputed and is
+        verified by a digest when it is read.
+
+    Raises
+    ------
+    ResourceError
+        If the disk is full or the folder cannot be written; the destination is unchanged.
+    DamagedError
+        If the disk gives back other bytes than were written; the destination is unchanged.
+    """
+    part = path.parent / f".{secrets.token_hex(8)}.{os.getpid()}{TEMPORARY_SUFFIX}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+        if part.stat().st_size != len(data) or (durable and digest_file(part) != digest(data)):
+            raise DamagedError(
+                f"{path}: the disk returned other bytes than were written",
+                rule="E-RES-63",
+                hint="check the disk, then run the same command again",
+            )
+        part.replace(path)
+        if durable:
+            _sync_folder(path.parent)
+    except OSError as error:
+        _refuse(path, error)
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def ensure_writable(folder: Path) -> None:
+    """Create a folder and prove by a probe that files can be written there.
+
+    Raises
+    ------
+    ResourceError
+        If they cannot.
+    """
+    write_atomically(folder / ".probe", b"", durable=False)
+    (folder / ".probe").unlink(missing_ok=True)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, if it is there."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        _refuse(path, error)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append one line to a log in a single write, so that lines never interleave."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab", buffering=0) as file:
+            file.write(f"{line}\n".encode())
+    except OSError as error:
+        _refuse(path, error)
+
+
+@contextmanager
+def lock(folder: Path, command: str) -> Iterator[None]:
+    """Hold a folder for one command; the kernel releases it when the process ends.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder to hold; it is created. Left-overs of killed runs in it are removed.
+    command : str
+        What holds it, for the message that others get.
+
+    Raises
+    ------
+    LockedError
+        If another process holds the folder.
+    """
+    ensure_writable(folder)
+    with (folder / ".lock").open("a+b") as file:
+        if not _try_lock(file.fileno()):
+            file.seek(0)
+            holder = file.read().decode(errors="replace").strip() or "another process"
+            raise LockedError(
+                f"{folder}: is in use by {holder}",
+                rule="E-RUN-73",
+                hint="wait until it ends, or choose another --run",
+            )
+        file.truncate(0)
+        facts = {"command": command, "host": socket.gethostname(), "pid": os.getpid()}
+        file.write(json.dumps({**facts, "since": time.strftime("%Y-%m-%d %H:%M:%S")}).encode())
+        file.flush()
+        sweep(folder)
+        yield
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files of processes that no longer live, in a folder tree."""
+    for part in folder.rglob(f".*{TEMPORARY_SUFFIX}"):
+        process = part.name.removesuffix(TEMPORARY_SUFFIX).rpartition(".")[2]
+        if not (process.isdigit() and _alive(int(process))):
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    if os.name == "nt":  # os.kill would end the process there; its files stay until it is gone
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        import msvcrt
+
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        except OSError:
+            return False
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # folders cannot be synced there
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _refuse(path: Path, error: OSError) -> NoReturn:
+    if error.errno in _FULL:
+        raise ResourceError(
+            f"{path}: the disk is full ({error.strerror})",
+            rule="E-RES-63",
+            hint="free some space, then run the same command again: it carries on",
+        ) from error
+    if error.errno in _FORBIDDEN or isinstance(error, (NotADirectoryError, FileExistsError)):
+        raise ResourceError(
+            f"{path}: cannot be written ({error.strerror})",
+            rule="E-RES-62",
+            hint="choose a folder that you may write to",
+        ) from error
+    raise ResourceError(
+        f"{path}: writing failed ({error.strerror or error})",
+        rule="E-RES-63",
+        hint="check the disk, then run the same command again",
+    ) from error

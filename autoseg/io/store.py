@@ -1,0 +1,190 @@
+"""Preprocessed cases on disk: chunked, memory-mapped, read in parts.
+
+One case is a record (``<case>.json``) and four arrays (``<case>.<what>.b2nd``), each replaced whole
+and never rewritten in place, so that a reader keeps what it opened. The record holds the digest of
+every array; an array is opened only after its digest matched.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import numpy as np
+
+from autoseg.core.errors import AutosegError, DamagedError
+from autoseg.core.geometry import STRICT, Array, Box, Geometry
+from autoseg.io import documents, files
+
+BLOCK_EDGE: Final = {2: 128, 3: 32}
+"""Voxels along the edge of a compressed block, by spatial axes; 32^3 float32 are 128 KiB."""
+CHUNK_EDGE: Final = {2: 1024, 3: 128}
+"""Voxels along the edge of a chunk, what one call decompresses."""
+_ARRAYS: Final = ("image", "segmentation", "nonzero", "foreground")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredCase:
+    """The record of one preprocessed case; axes are in plan order."""
+
+    __pydantic_config__: ClassVar = STRICT
+
+    schema_version: int = 1
+    """Version of this document."""
+    name: str
+    """Case name."""
+    key: str
+    """Digest of everything that the arrays were made from."""
+    geometry: Geometry
+    """Grid of the raw image; its array axes come before the plan's axis order."""
+    crop: Box
+    """Box around nonzero voxels in the raw array, axes in plan order."""
+    shape: tuple[int, ...]
+    """Voxels per axis of the stored arrays."""
+    foreground_offsets: tuple[int, ...]
+    """Where the samples of each label start in the array ``foreground``, background first; the end
+    is last."""
+    digests: dict[str, str]
+    """SHA-256 of each array's file."""
+    notes: tuple[str, ...] = ()
+    """What the reader repaired."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseArrays:
+    """The arrays of one preprocessed case, in memory or as lazily read files."""
+
+    image: Array
+    """(C, *spatial) float32, normalized."""
+    segmentation: Array
+    """(*spatial) label map."""
+    nonzero: Array
+    """(*spatial) boolean mask of voxels inside the imaged body."""
+    foreground: Array
+    """(n, spatial axes) int32 voxel positions, sorted by label; a single row may be padding."""
+
+
+def write_case(folder: Path, record: StoredCase, arrays: CaseArrays) -> StoredCase:
+    """Write a case and return its record with the digests filled in.
+
+    The record comes last: a case without a valid record counts as not there.
+    """
+    digests = {}
+    for what in _ARRAYS:
+        data = _encode(getattr(arrays, what), len(record.shape))
+        digests[what] = files.digest(data)
+        files.write_atomically(_array_file(folder, record.name, what), data, durable=False)
+    complete = StoredCase(
+        name=record.name,
+        key=record.key,
+        geometry=record.geometry,
+        crop=record.crop,
+        shape=record.shape,
+        foreground_offsets=record.foreground_offsets,
+        digests=digests,
+        notes=record.notes,
+    )
+    documents.write(_record_file(folder, record.name), complete, durable=False)
+    return complete
+
+
+def read_record(folder: Path, name: str) -> StoredCase:
+    """Read the record of a case; `DamagedError` if it is missing or torn."""
+    try:
+        return documents.read(_record_file(folder, name), StoredCase)
+    except AutosegError as error:
+        raise _damaged(name, str(error)) from error
+
+
+def is_stored(folder: Path, name: str, key: str) -> bool:
+    """Tell whether an intact case made from exactly these inputs is there."""
+    try:
+        record = read_record(folder, name)
+        if record.key != key:
+            return False
+        for what in _ARRAYS:
+            _verify(folder, record, what)
+    except AutosegError:
+        return False
+    return True
+
+
+def open_case(folder: Path, record: StoredCase) -> CaseArrays:
+    """Verify the arrays of a case and open them for partial reading.
+
+    Raises
+    ------
+    DamagedError
+        If a file is missing, its digest differs, or it is no plain array; names the case.
+    """
+    opened = {what: _open(_verify(folder, record, what)) for what in _ARRAYS}
+    return CaseArrays(**opened)
+
+
+def _record_file(folder: Path, name: str) -> Path:
+    return folder / f"{name}.json"
+
+
+def _array_file(folder: Path, name: str, what: str) -> Path:
+    return folder / f"{name}.{what}.b2nd"
+
+
+def _verify(folder: Path, record: StoredCase, what: str) -> Path:
+    path = _array_file(folder, record.name, what)
+    try:
+        found = files.digest_file(path)
+    except OSError as error:
+        raise _damaged(record.name, f"{path}: cannot be read ({error.strerror})") from error
+    if found != record.digests.get(what):
+        raise _damaged(record.name, f"{path}: its digest differs from the one recorded")
+    return path
+
+
+def _damaged(name: str, why: str) -> DamagedError:
+    return DamagedError(
+        f"preprocessed case {name!r}: {why}",
+        rule="E-RES-76",
+        hint="build it again: autoseg preprocess",
+    )
+
+
+def _encode(array: Array, axes: int) -> bytes:
+    import blosc2
+
+    if not array.size:  # blosc2 stores no empty array; the record's offsets say that it is one
+        array = np.zeros((1, *array.shape[1:]), array.dtype)
+    leading = (1,) * (array.ndim - axes)
+    chunks = leading + tuple(min(n, CHUNK_EDGE[axes]) for n in array.shape[-axes:])
+    blocks = leading + tuple(min(n, BLOCK_EDGE[axes]) for n in array.shape[-axes:])
+    stored = blosc2.asarray(
+        np.ascontiguousarray(array),
+        chunks=chunks,
+        blocks=blocks,
+        cparams=blosc2.CParams(
+            codec=blosc2.Codec.ZSTD, clevel=1, filters=[blosc2.Filter.SHUFFLE], nthreads=1
+        ),
+    )
+    data: bytes = stored.to_cframe()
+    return data
+
+
+def _open(path: Path) -> Any:
+    import blosc2
+
+    array = blosc2.open(str(path), mode="r", mmap_mode="r", dparams=blosc2.DParams(nthreads=1))
+    if not isinstance(array, blosc2.NDArray) or set(array.schunk.meta.keys()) != {"b2nd"}:
+        raise DamagedError(f"{path}: is no plain array", rule="E-MODEL-58")
+    return array
+
+
+def foreground_position(
+    record: StoredCase, arrays: CaseArrays, label: int, rank: int
+) -> tuple[int, ...]:
+    """Return the ``rank``-th sampled voxel of a label, one index per spatial axis."""
+    row = arrays.foreground[record.foreground_offsets[label] + rank]
+    return tuple(int(index) for index in np.asarray(row))
+
+
+def content_key(*parts: object) -> str:
+    """Return a digest of JSON values, the same for equal values."""
+    return files.digest(json.dumps(parts, sort_keys=True).encode())

@@ -1,0 +1,98 @@
+"""``autoseg fingerprint``: read a raw dataset and measure every case."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from autoseg.core.dataset import Dataset
+from autoseg.core.errors import AutosegError, RefusedCasesError
+from autoseg.core.fingerprint import CaseMeasurement, Fingerprint
+from autoseg.execution.executor import run_tasks
+from autoseg.execution.machine import worker_count
+from autoseg.execution.progress import Progress
+from autoseg.io import documents, files
+from autoseg.io.datasets import read_dataset
+from autoseg.io.workspace import DatasetFolder, Workspace
+from preprocessing.fingerprint import MeasurementTask, measure_case, summarize
+
+SMALL_TASK_BYTES = 2**30
+"""Memory that is set aside for measuring one case before anything is known of its size."""
+
+
+def measure_dataset(
+    raw: Path, workspace: Workspace, *, workers: int | None, progress: Progress
+) -> tuple[DatasetFolder, Fingerprint]:
+    """Measure a raw dataset and remember it in the workspace as the current one.
+
+    Parameters
+    ----------
+    raw : Path
+        Folder of the raw dataset.
+    workspace : Workspace
+        Where to keep what was measured. Cases measured before are not read again.
+    workers : int or None
+        Worker processes; None lets the machine decide.
+    progress : Progress
+        Told about every case.
+
+    Returns
+    -------
+    DatasetFolder
+        The dataset's folder in the workspace.
+    Fingerprint
+        What was measured.
+
+    Raises
+    ------
+    RefusedCasesError
+        If any case is refused: lists all problems. What was measured of the good cases is kept.
+    """
+    dataset = read_dataset(raw)
+    folder = workspace.dataset(dataset.description.name)
+    files.ensure_writable(folder.path)
+    with files.lock(folder.path, f"fingerprint of {dataset.description.name}"):
+        measured = _measure_cases(dataset, folder, workers=workers, progress=progress)
+        fingerprint = summarize(measured, dataset.description.name)
+        documents.write(folder.dataset_file, dataset)
+        documents.write(folder.fingerprint_file, fingerprint)
+    for note in fingerprint.notes[:10]:
+        progress.note(f"note: {note}")
+    if len(fingerprint.notes) > 10:
+        progress.note(f"note: and {len(fingerprint.notes) - 10} more in {folder.fingerprint_file}")
+    return folder, fingerprint
+
+
+def _measure_cases(
+    dataset: Dataset, folder: DatasetFolder, *, workers: int | None, progress: Progress
+) -> Sequence[CaseMeasurement]:
+    tasks = [
+        MeasurementTask(
+            case=case,
+            folder=Path(dataset.folder),
+            description=dataset.description,
+            cache=folder.measured,
+        )
+        for case in dataset.cases
+    ]
+    measured, problems = [], []
+    progress.start("measuring", len(tasks))
+    count = worker_count(workers, task_bytes=SMALL_TASK_BYTES, tasks=len(tasks))
+    for outcome in run_tasks(measure_case, tasks, workers=count, name=lambda task: task.case.name):
+        progress.advance(outcome.item.case.name)
+        if outcome.value is not None:
+            measured.append(outcome.value)
+        elif outcome.error is not None:
+            problems.append(outcome.error)
+    progress.finish()
+    refuse_problems(dataset.description.name, problems, len(tasks))
+    return measured
+
+
+def refuse_problems(dataset: str, problems: Sequence[AutosegError], cases: int) -> None:
+    """Raise one `RefusedCasesError` for all problems, if there are any."""
+    if problems:
+        raise RefusedCasesError(
+            f"dataset {dataset!r}: {len(problems)} of {cases} cases are refused; no plan was made",
+            tuple(problems),
+            hint="mend or remove these cases, then run the same command again: "
+            "the others need not be read again",
+        )

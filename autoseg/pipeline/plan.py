@@ -1,0 +1,96 @@
+"""``autoseg plan`` and ``autoseg explain``: decide, and say why."""
+
+from autoseg.core.errors import AutosegError, UsageError
+from autoseg.core.folds import split_cases
+from autoseg.core.plan import Plan
+from autoseg.io import documents
+from autoseg.io.workspace import DatasetFolder, Workspace
+from autoseg.reporting.explanation import explain_plan
+from planners.budget import PlannerBudget
+from planners.planner import plan_dataset
+
+
+def make_plan(
+    folder: DatasetFolder,
+    workspace: Workspace,
+    *,
+    budget: PlannerBudget,
+    name: str = "default",
+    overwrite: bool = False,
+) -> Plan:
+    """Decide on a plan for a measured dataset, write it, and make the dataset the current one.
+
+    Parameters
+    ----------
+    folder : DatasetFolder
+        A dataset that was measured.
+    workspace : Workspace
+        Where the current dataset is remembered.
+    budget : PlannerBudget
+        What the user allows.
+    name : str
+        Name of the plan.
+    overwrite : bool
+        Whether a plan of this name that differs may be replaced.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    UsageError
+        If another plan of this name exists and may not be replaced.
+    """
+    fingerprint, dataset = folder.read_fingerprint(), folder.read_dataset()
+    plan = plan_dataset(fingerprint, dataset.description, budget=budget, name=name)
+    path = folder.plan_file(name)
+    if path.exists() and not overwrite and _read_or_none(folder, name) != plan:
+        raise UsageError(
+            f"{path}: holds another plan, made for other data or with other options",
+            hint="choose another --plan NAME, or --overwrite to replace it",
+        )
+    documents.write(path, plan)
+    documents.write(folder.splits_file, split_cases([case.name for case in dataset.cases]))
+    workspace.set_current(folder.name)
+    return plan
+
+
+def explain(folder: DatasetFolder, plan: str = "default") -> str:
+    """Return the page that explains a plan."""
+    return explain_plan(folder.read_plan(plan))
+
+
+def gpu_memory_gib(asked: str) -> float:
+    """Turn the option ``--gpu-memory-gib`` into a number.
+
+    Parameters
+    ----------
+    asked : str
+        A number, or ``auto`` for the memory of the visible card.
+
+    Raises
+    ------
+    UsageError
+        If it is neither, or ``auto`` finds no card.
+    """
+    if asked == "auto":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise UsageError(
+                "--gpu-memory-gib auto: this machine shows no CUDA card",
+                hint="name the memory of the card that will train, e.g. --gpu-memory-gib 8",
+            )
+        return float(torch.cuda.get_device_properties(0).total_memory) / 2**30
+    try:
+        return float(asked)
+    except ValueError as error:
+        raise UsageError(f"--gpu-memory-gib {asked!r}: must be a number of GiB, or auto") from error
+
+
+def _read_or_none(folder: DatasetFolder, name: str) -> Plan | None:
+    try:
+        return folder.read_plan(name)
+    except AutosegError:
+        return None

@@ -1,0 +1,292 @@
+"""``autoseg train``: one or several folds of a configuration, to a validated model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from autoseg import __version__
+from autoseg.core.errors import DamagedError, UsageError
+from autoseg.core.folds import Fold, Splits
+from autoseg.core.model import FoldRecord, ModelDescription
+from autoseg.core.plan import Plan
+from autoseg.core.training_config import TrainingConfig, training_decisions
+from autoseg.evaluation.summary import Summary
+from autoseg.execution.progress import Progress
+from autoseg.io import documents, files
+from autoseg.io.journal import Journal
+from autoseg.io.workspace import DatasetFolder
+from autoseg.pipeline.preprocess import TRAINABLE, preprocess_cases
+from preprocessing.runner import grid_key
+
+if TYPE_CHECKING:
+    from autoseg.networks.device import Device
+    from autoseg.training.loop import Listener, Report
+    from autoseg.training.setup import FoldSetup
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """What to train and where it goes."""
+
+    folder: DatasetFolder
+    """The dataset."""
+    plan: str = "default"
+    """Name of the plan."""
+    configuration: str
+    """Name of the configuration."""
+    run: str = "default"
+    """Name of the run, a folder name."""
+    config: TrainingConfig
+    """How to train."""
+    device: str = "auto"
+    """Device; see `autoseg.networks.device.choose_device`."""
+    workers: int | None = None
+    """Worker processes for preprocessing, should anything be missing."""
+
+    @property
+    def model_folder(self) -> Path:
+        """Where the model goes."""
+        return self.folder.run(self.plan, self.configuration, self.run)
+
+
+def train(
+    training: Training, folds: Sequence[int], *, progress: Progress, started: float | None = None
+) -> dict[int, Summary]:
+    """Train folds one after the other, each to its final validation.
+
+    Parameters
+    ----------
+    training : Training
+        What to train.
+    folds : sequence of int
+        Numbers of the folds.
+    progress : Progress
+        Told about every step.
+    started : float, optional
+        `time.monotonic` at the start of the command, from which the first fold's time budget
+        counts; now if left out.
+
+    Returns
+    -------
+    dict
+        Summary of the final validation by fold.
+
+    Raises
+    ------
+    UsageError
+        If a fold or configuration does not exist, or the run is finished or was started otherwise.
+    InterruptedRun
+        If a stop was asked for: the state is saved and the same call carries on.
+    """
+    started = monotonic() if started is None else started
+    plan, splits = training.folder.read_plan(training.plan), training.folder.read_splits()
+    _check_request(training, plan, splits, folds)
+    description = _describe(training, plan)
+    files.ensure_writable(training.model_folder)
+    summaries = {}
+    for number in folds:
+        folder = training.model_folder / f"fold_{number}"
+        with files.lock(folder, f"training of fold {number}"):
+            _start_run(training, description)
+            summaries[number] = _train_fold(
+                training, description, number, splits.folds[number], progress, started
+            )
+        started = monotonic()
+    return summaries
+
+
+def is_finished(model_folder: Path, fold: int) -> bool:
+    """Tell whether a fold is trained and validated."""
+    folder = model_folder / f"fold_{fold}"
+    return (folder / "fold.json").exists() and (folder / "validation" / "summary.json").exists()
+
+
+def _check_request(training: Training, plan: Plan, splits: Splits, folds: Sequence[int]) -> None:
+    plan.configuration(training.configuration)
+    if training.configuration not in TRAINABLE:
+        raise UsageError(
+            f"configuration {training.configuration!r} cannot be trained by this version yet; "
+            f"it trains {' and '.join(TRAINABLE)}"
+        )
+    for number in folds:
+        if not 0 <= number < len(splits.folds):
+            raise UsageError(
+                f"fold {number} does not exist; dataset {training.folder.name!r} has folds 0 to "
+                f"{len(splits.folds) - 1}"
+            )
+        if is_finished(training.model_folder, number):
+            raise UsageError(
+                f"{training.model_folder}: fold {number} is trained and validated already",
+                hint="train another --run NAME, or go on: autoseg predict -i imgs -o masks",
+            )
+
+
+def _describe(training: Training, plan: Plan) -> ModelDescription:
+    return ModelDescription(
+        autoseg_version=__version__,
+        dataset=training.folder.read_dataset().description,
+        plan=plan,
+        configuration_name=training.configuration,
+        training=training.config,
+        decisions=training_decisions(training.config, plan.configuration(training.configuration)),
+    )
+
+
+def _start_run(training: Training, description: ModelDescription) -> None:
+    """Write the model's description, or check that the run was started with the same."""
+    path = training.model_folder / "model.json"
+    if not path.exists():
+        documents.write(path, description)
+        return
+    present = documents.read(path, ModelDescription)
+    if present != description:
+        differing = [
+            name
+            for name in ("dataset", "plan", "training", "autoseg_version")
+            if getattr(present, name) != getattr(description, name)
+        ]
+        raise UsageError(
+            f"{training.model_folder}: was started with another {' and '.join(differing)}",
+            rule="E-RUN-78",
+            hint="give the options that it was started with, or choose another --run NAME",
+        )
+
+
+def _train_fold(
+    training: Training,
+    description: ModelDescription,
+    number: int,
+    fold: Fold,
+    progress: Progress,
+    started: float,
+) -> Summary:
+    from autoseg.networks.device import choose_device
+    from autoseg.training.loop import train_fold
+
+    device = choose_device(training.device)
+    setup = _gather(training, description, number, fold, device, progress)
+    journal = Journal(path=setup.folder / "run.jsonl")
+    if not (setup.folder / "fold.json").exists():
+        _tell_start(setup, progress)
+        journal.record("start", device=str(device), fold=number, version=__version__)
+        state = train_fold(setup, started=started, listener=_listener(setup, journal, progress))
+        progress.finish()
+        _keep_weights(setup, state.step, state.elapsed_s, state.network.state_dict())
+        journal.record("trained", steps=state.step, minutes=round(state.elapsed_s / 60, 3))
+        progress.note(f"trained {state.step} steps in {state.elapsed_s / 60:.1f} minutes")
+    summary = _validate(training, setup, device, progress)
+    journal.record("validated", mean_dice=summary.mean_dice)
+    return summary
+
+
+def _gather(
+    training: Training,
+    description: ModelDescription,
+    number: int,
+    fold: Fold,
+    device: "Device",
+    progress: Progress,
+) -> "FoldSetup":
+    """Open the fold's cases; those that are missing or damaged are preprocessed first."""
+    from autoseg.training.setup import gather_fold
+
+    configuration = description.configuration
+    cases = training.folder.store(grid_key(description.plan, configuration))
+    for attempt in (0, 1):
+        try:
+            return gather_fold(
+                training.model_folder, number, fold, description, cases=cases, device=device
+            )
+        except DamagedError as error:
+            if attempt:
+                raise
+            progress.note(f"{error}; preprocessing what is missing")
+            preprocess_cases(
+                training.folder,
+                description.plan,
+                configurations=[configuration.name],
+                workers=training.workers,
+                progress=progress,
+            )
+    raise AssertionError("unreachable")
+
+
+def _tell_start(setup: "FoldSetup", progress: Progress) -> None:
+    description = setup.description
+    config, configuration = description.training, description.configuration
+    length = f"{config.epochs} epochs" if config.epochs else f"{config.max_minutes:g} minutes"
+    progress.note(
+        f"training {configuration.name} fold {setup.number} on {setup.device}: "
+        f"{len(setup.cases)} cases, patch {'x'.join(map(str, configuration.patch_size))}, "
+        f"batch {config.batch_size(configuration)}, {length}, preset {config.preset}"
+    )
+    for decision in description.decisions:
+        progress.note(f"  {decision.subject} = {decision.value} ({decision.rule})")
+
+
+def _listener(setup: "FoldSetup", journal: Journal, progress: Progress) -> "Listener":
+    config = setup.description.training
+    last = {"pseudo_dice": float("nan"), "train_loss": float("nan")}
+    progress.start(f"fold {setup.number}", 1000)
+    told = [0]
+
+    def listen(report: "Report") -> None:
+        values = report.values
+        if report.epoch_is_complete:
+            last.update(values)
+            journal.record("epoch", epoch=report.epoch, **values)
+        epochs = f"/{config.epochs}" if config.epochs else ""
+        line = (
+            f"epoch {report.epoch + 1}{epochs}  loss {last['train_loss']:.3f}  "
+            f"Dice {last['pseudo_dice']:.3f}  wait {values['wait_fraction']:.0%}  "
+            f"ETA {int(report.remaining_s) // 60}:{int(report.remaining_s) % 60:02d}"
+        )
+        progress.status(line)
+        while told[0] < int(report.fraction * 1000):
+            told[0] += 1
+            progress.advance("")
+        if report.epoch_is_complete:
+            progress.note(line)
+
+    return listen
+
+
+def _keep_weights(
+    setup: "FoldSetup", steps: int, elapsed_s: float, weights: "dict[str, object]"
+) -> None:
+    from safetensors.torch import save as encode
+
+    from autoseg.training import checkpoint
+
+    data = encode({name: value.detach().cpu().contiguous() for name, value in weights.items()})
+    files.write_atomically(setup.folder / "weights.safetensors", data)
+    record = FoldRecord(
+        fold=setup.fold,
+        weights_digest=files.digest(data),
+        steps=steps,
+        minutes=elapsed_s / 60,
+        device=str(setup.device),
+    )
+    documents.write(setup.folder / "fold.json", record)
+    checkpoint.clear(setup.folder)
+
+
+def _validate(
+    training: Training, setup: "FoldSetup", device: "Device", progress: Progress
+) -> Summary:
+    from autoseg.inference.model import read_model
+    from autoseg.training.validation import validate
+
+    model = read_model(training.model_folder, device, folds=[setup.number])
+    progress.start("validating", len(setup.validation_cases))
+    summary = validate(
+        model,
+        setup.validation_cases,
+        training.folder.read_dataset(),
+        setup.folder / "validation",
+        on_case=progress.advance,
+    )
+    progress.finish()
+    return summary

@@ -1,0 +1,115 @@
+"""Everything one fold's training works with, gathered before the first step."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from autoseg.core.folds import Fold
+from autoseg.core.model import ModelDescription
+from autoseg.io import store
+from autoseg.io.documents import encode
+from autoseg.networks.assembler import UNet, build_network
+from autoseg.networks.device import Device, place_network
+from autoseg.training.augmentation.policy import NONE, policy_named
+from autoseg.training.batches import BatchSource
+from autoseg.training.sampling import OpenCase, Purpose, open_cases
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoldSetup:
+    """One fold to train."""
+
+    folder: Path
+    """Folder of the fold in the model folder."""
+    number: int
+    """Number of the fold."""
+    fold: Fold
+    """Cases that train and that validate."""
+    description: ModelDescription
+    """What is trained, and how."""
+    cases: tuple[OpenCase, ...]
+    """Preprocessed training cases."""
+    validation_cases: tuple[OpenCase, ...]
+    """Preprocessed validation cases."""
+    device: Device
+    """Where to train."""
+
+    @property
+    def key(self) -> str:
+        """Digest of everything that a checkpoint must have been started with."""
+        data = [case.record.key for case in (*self.cases, *self.validation_cases)]
+        return store.content_key(self.number, data, encode(self.description).decode())
+
+    def source(self, purpose: Purpose) -> BatchSource:
+        """Return where training or validation batches are drawn from."""
+        description = self.description
+        config, configuration = description.training, description.configuration
+        training = purpose == "training"
+        return BatchSource(
+            cases=self.cases if training else self.validation_cases,
+            purpose=purpose,
+            seed=config.seed,
+            fold=self.number,
+            batch_size=config.batch_size(configuration),
+            patch_size=configuration.patch_size,
+            foreground_fraction=config.foreground_fraction,
+            policy=policy_named(config.augmentation) if training else NONE,
+            mirror_axes=description.plan.patch_mirror_axes(configuration),
+            inside_only=tuple(
+                scheme.inside_nonzero_only for scheme in description.plan.normalization
+            ),
+        )
+
+    def fresh_network(self) -> UNet:
+        """Return a new network on the device; the same seed and fold give the same weights."""
+        torch.manual_seed(self.description.training.seed * 1000 + self.number)
+        network = build_network(
+            self.description.configuration.arch,
+            self.description.topology,
+            channels_in=len(self.description.dataset.channels),
+            channels_out=self.description.dataset.labels.count,
+        )
+        return place_network(network, self.device, axes=self.description.configuration.ndim)
+
+
+def gather_fold(
+    folder: Path,
+    number: int,
+    fold: Fold,
+    description: ModelDescription,
+    *,
+    cases: Path,
+    device: Device,
+) -> FoldSetup:
+    """Open what a fold needs.
+
+    Parameters
+    ----------
+    folder : Path
+        Model folder.
+    number : int
+        Number of the fold.
+    fold : Fold
+        Its cases.
+    description : ModelDescription
+        What to train.
+    cases : Path
+        Folder of preprocessed cases.
+    device : Device
+        Where to train.
+
+    Raises
+    ------
+    DamagedError
+        If a preprocessed case is missing or damaged.
+    """
+    return FoldSetup(
+        folder=folder / f"fold_{number}",
+        number=number,
+        fold=fold,
+        description=description,
+        cases=open_cases(cases, fold.training),
+        validation_cases=open_cases(cases, fold.validation),
+        device=device,
+    )

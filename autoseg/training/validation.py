@@ -1,0 +1,114 @@
+"""Final validation of a fold: every validation case segmented on its own grid and scored."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from autoseg.core.dataset import Case, Dataset
+from autoseg.core.errors import AutosegError
+from autoseg.core.geometry import STRICT
+from autoseg.evaluation.overlap import overlap_per_label, voxel_volume_mm3
+from autoseg.evaluation.summary import CaseScores, Summary, summarize
+from autoseg.inference.model import Model
+from autoseg.io import documents, files, images
+from autoseg.training.sampling import OpenCase
+from preprocessing.case import raw_grid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValidatedCase:
+    """Scores of a case and which files they belong to."""
+
+    __pydantic_config__: ClassVar = STRICT
+
+    schema_version: int = 1
+    """Version of this document."""
+    scores: CaseScores
+    """The scores."""
+    weights_digests: tuple[str, ...]
+    """SHA-256 of the weights that predicted."""
+    prediction_digest: str
+    """SHA-256 of the prediction's file."""
+    reference_digest: str
+    """SHA-256 of the reference's file."""
+
+
+def validate(
+    model: Model,
+    cases: tuple[OpenCase, ...],
+    dataset: Dataset,
+    folder: Path,
+    *,
+    on_case: Callable[[str], None],
+) -> Summary:
+    """Segment preprocessed cases with a model, score them, and keep both.
+
+    Parameters
+    ----------
+    model : Model
+        The trained fold.
+    cases : tuple of OpenCase
+        Validation cases.
+    dataset : Dataset
+        Tells where the references lie.
+    folder : Path
+        Where predictions, scores and ``summary.json`` go. A case whose prediction is there
+        unchanged, made by the same weights, is not predicted again.
+    on_case : callable
+        Told the name of every finished case.
+
+    Returns
+    -------
+    Summary
+    """
+    raw = {case.name: case for case in dataset.cases}
+    scores = []
+    for case in cases:
+        scores.append(_validate_case(model, case, raw[case.record.name], dataset, folder))
+        on_case(case.record.name)
+    summary = summarize(scores, dataset.description.labels, dataset.description.name)
+    documents.write(folder / "summary.json", summary)
+    return summary
+
+
+def _validate_case(
+    model: Model, case: OpenCase, raw: Case, dataset: Dataset, folder: Path
+) -> CaseScores:
+    prediction = folder / f"{raw.name}{dataset.description.file_ending}"
+    reference = Path(dataset.folder) / str(raw.segmentation)
+    done = _finished(folder / f"{raw.name}.json", model, prediction, reference)
+    if done is not None:
+        return done.scores
+    plan, labels = model.description.plan, dataset.description.labels
+    geometry = case.record.geometry
+    grid = raw_grid(geometry.shape, geometry.spacing, case.record.crop, plan)
+    predicted = model.label_map(model.logits(case.arrays.image[...]), grid)
+    images.write_segmentation(prediction, predicted, geometry)
+    expected = images.read_segmentation(reference, labels, orientation=plan.orientation)
+    scored = CaseScores(
+        case=raw.name,
+        overlaps=overlap_per_label(expected.voxels, predicted, labels),
+        voxel_mm3=voxel_volume_mm3(geometry.spacing),
+    )
+    record = ValidatedCase(
+        scores=scored,
+        weights_digests=model.digests,
+        prediction_digest=files.digest_file(prediction),
+        reference_digest=expected.digest,
+    )
+    documents.write(folder / f"{raw.name}.json", record)
+    return scored
+
+
+def _finished(path: Path, model: Model, prediction: Path, reference: Path) -> ValidatedCase | None:
+    try:
+        record = documents.read(path, ValidatedCase)
+        intact = (
+            record.weights_digests == model.digests
+            and record.prediction_digest == files.digest_file(prediction)
+            and record.reference_digest == files.digest_file(reference)
+        )
+    except (AutosegError, OSError):
+        return None
+    return record if intact else None

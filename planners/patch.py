@@ -1,0 +1,158 @@
+"""Patch and batch: the largest part of the image that the memory holds, then as many as fit."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Final
+
+from autoseg.core.errors import PlanError
+from autoseg.core.network_presets import preset
+from autoseg.core.plan import Topology
+from planners.budget import NetworkReference
+from planners.memory import convolution_outputs
+from planners.spacing import Grid
+from planners.topology import plan_topology
+
+FIRST_PATCH_VOXELS: Final = {2: 2048**2, 3: 256**3}
+"""Voxels of the patch, of equal extent in mm on all axes, that the search begins with."""
+LEAST_BATCH: Final = 2
+"""Fewest patches per step; it takes precedence over the share of the dataset."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """What all configurations of a dataset have in common when patches are fitted."""
+
+    reference: NetworkReference
+    """The yardstick."""
+    gpu_memory_gib: float
+    """Memory that a training may use, GiB."""
+    labels: int
+    """Output channels of the network."""
+
+    def elements(self, topology: Topology, patch_size: Sequence[int]) -> int:
+        """Return the estimate of one patch, in elements."""
+        return convolution_outputs(
+            preset(self.reference.network), topology, patch_size, self.labels
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """A patch and batch that fit, with the numbers that led to them."""
+
+    first_patch: tuple[int, ...]
+    """Patch that the search began with, padded, in voxels."""
+    steps: int
+    """How often the patch was cut."""
+    patch_size: tuple[int, ...]
+    """Voxels per axis."""
+    topology: Topology
+    """Geometry of the network for this patch."""
+    elements: int
+    """Estimate of one patch."""
+    patch_limit: float
+    """Estimate of one patch that the memory allows, with as many more as must fit."""
+    memory_batch: int
+    """Patches that the memory holds."""
+    dataset_batch: int
+    """Patches that the allowed share of the dataset fills."""
+
+    @property
+    def batch_size(self) -> int:
+        """Patches per step."""
+        return max(min(self.memory_batch, self.dataset_batch), LEAST_BATCH)
+
+
+def fit_patch(grid: Grid, dataset_voxels: float, load: Workload, *, where: str) -> Fit:
+    """Return the largest patch that fits the memory, and the batch that then fits.
+
+    Parameters
+    ----------
+    grid : Grid
+        Spacing and median shape of the images.
+    dataset_voxels : float
+        Voxels of all cases together; a batch may hold a share of them.
+    load : Workload
+        Memory, network and labels.
+    where : str
+        Name of the configuration, for the error.
+
+    Returns
+    -------
+    Fit
+
+    Raises
+    ------
+    PlanError
+        If even a patch of one voxel does not fit.
+
+    Notes
+    -----
+    While the patch is too large, the axis on which it covers the largest share of the median
+    image loses one step of the network's divisor; of equal shares the last axis loses it. All
+    rounding is half to even.
+    """
+    reference = load.reference
+    allowed = reference.elements(grid.ndim, load.gpu_memory_gib)
+    batch, least = reference.batch(grid.ndim), reference.least_batch(grid.ndim)
+    topology, patch = plan_topology(grid.spacing, _first_patch(grid))
+    first, seen = patch, {patch}
+    while (elements := load.elements(topology, patch)) * least / batch > allowed:
+        shorter = _cut(grid, patch, topology)
+        if shorter is not None:
+            topology, shorter = plan_topology(grid.spacing, shorter)
+        if shorter is None or shorter in seen:
+            raise _too_small(where, patch, elements * least / batch, load)
+        patch = shorter
+        seen.add(patch)
+    return Fit(
+        first_patch=first,
+        steps=len(seen) - 1,
+        patch_size=patch,
+        topology=topology,
+        elements=elements,
+        patch_limit=allowed * batch / least,
+        memory_batch=round(allowed / elements * batch),
+        dataset_batch=round(dataset_voxels * reference.dataset_share / prod(patch)),
+    )
+
+
+def _first_patch(grid: Grid) -> tuple[float, ...]:
+    """Return a patch of equal extent on all axes, cut to the median image."""
+    per_mm = [1 / edge for edge in grid.spacing]
+    extent = (FIRST_PATCH_VOXELS[grid.ndim] / prod(per_mm)) ** (1 / grid.ndim)
+    return tuple(
+        min(max(1, round(n * extent)), median)
+        for n, median in zip(per_mm, grid.median_shape, strict=True)
+    )
+
+
+def _cut(grid: Grid, patch: tuple[int, ...], topology: Topology) -> tuple[int, ...] | None:
+    """Return the patch one step shorter, or None if it is one voxel on every axis."""
+    by_share = sorted(
+        range(grid.ndim), key=lambda axis: (patch[axis] / grid.median_shape[axis], axis)
+    )
+    for axis in reversed(by_share):
+        if patch[axis] > topology.divisor[axis]:
+            shorter = _less(patch, axis, topology.divisor[axis])
+            # The shorter patch may have a shallower network, which allows a smaller step.
+            step = plan_topology(grid.spacing, shorter)[0].divisor[axis]
+            return _less(patch, axis, step)
+    return None
+
+
+def _less(patch: tuple[int, ...], axis: int, step: int) -> tuple[int, ...]:
+    return (*patch[:axis], patch[axis] - step, *patch[axis + 1 :])
+
+
+def _too_small(where: str, patch: tuple[int, ...], elements: float, load: Workload) -> PlanError:
+    reference = load.reference
+    per_gib = reference.elements(len(patch), 1.0)
+    needed = elements / per_gib
+    return PlanError(
+        f"configuration {where!r}: a budget of {load.gpu_memory_gib:.3g} GiB is too small by "
+        f"{needed - load.gpu_memory_gib:.3g} GiB; the smallest patch, "
+        f"{' x '.join(str(n) for n in patch)} voxels, needs {needed:.3g} GiB",
+        hint=f"grant at least {needed:.3g} GiB; training useful networks takes some GiB",
+    )

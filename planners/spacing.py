@@ -1,0 +1,133 @@
+"""The grid that a dataset is resampled to: target spacing, order of the axes, median shape."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from autoseg.core.fingerprint import Fingerprint
+from autoseg.core.geometry import resampled_shape
+
+ANISOTROPY: Final = 3
+"""An axis is of low resolution if it is over this factor coarser, and shorter, than the others."""
+FINE_PERCENTILE: Final = 10
+"""Percentile of the spacings that a low-resolution axis takes; others take the median."""
+MARGIN_MM: Final = 1e-5
+"""How much coarser than the other axes a low-resolution axis must stay, mm."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """A grid and the size that the dataset has on it."""
+
+    spacing: tuple[float, ...]
+    """Voxel edge in mm per axis."""
+    median_shape: tuple[float, ...]
+    """Median shape of the cases in voxels, same axes; may end in .5."""
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes, 2 or 3."""
+        return len(self.spacing)
+
+    def permuted(self, order: tuple[int, ...]) -> "Grid":
+        """Return the same grid with its axes, or some of them, in another order."""
+        return Grid(
+            spacing=tuple(self.spacing[axis] for axis in order),
+            median_shape=tuple(self.median_shape[axis] for axis in order),
+        )
+
+
+def target_spacing(fingerprint: Fingerprint) -> tuple[float, ...]:
+    """Return the spacing that a dataset is resampled to, per array axis.
+
+    Parameters
+    ----------
+    fingerprint : Fingerprint
+        Of at least one case.
+
+    Returns
+    -------
+    tuple of float
+        Median spacing in mm; on a low-resolution axis (see `low_resolution_axis`) the 10th
+        percentile, yet never finer than the other axes, lest most voxels be interpolated.
+    """
+    spacings = np.array([case.spacing for case in fingerprint.cases])
+    target = np.median(spacings, axis=0)
+    axis = low_resolution_axis(fingerprint)
+    if axis is not None:
+        others = float(np.delete(target, axis).max())
+        fine = float(np.percentile(spacings[:, axis], FINE_PERCENTILE))
+        target[axis] = others + MARGIN_MM if fine < others else fine
+    return tuple(float(edge) for edge in target)
+
+
+def low_resolution_axis(fingerprint: Fingerprint) -> int | None:
+    """Return the array axis that is far coarser and far shorter than the others, if any.
+
+    Parameters
+    ----------
+    fingerprint : Fingerprint
+        Of at least one case.
+
+    Returns
+    -------
+    int or None
+        The axis whose median spacing is over 3 times that of every other axis and whose median
+        shape is under a third; None in 2D, where no axis runs across slices.
+    """
+    if fingerprint.ndim == 2:
+        return None
+    spacing = np.median([case.spacing for case in fingerprint.cases], axis=0)
+    shape = np.median([case.shape_after_crop for case in fingerprint.cases], axis=0)
+    axis = int(np.argmax(spacing))
+    is_coarse = spacing[axis] > ANISOTROPY * np.delete(spacing, axis).max()
+    is_short = ANISOTROPY * shape[axis] < np.delete(shape, axis).min()
+    return axis if is_coarse and is_short else None
+
+
+def axis_order(spacing: tuple[float, ...]) -> tuple[int, ...]:
+    """Return the order that puts the coarsest axis first and keeps the others as they are.
+
+    Parameters
+    ----------
+    spacing : tuple of float
+        Target spacing in mm per array axis; of equally coarse axes the first counts.
+
+    Returns
+    -------
+    tuple of int
+        Argument for ``array.transpose``; ``(0, 1)`` in 2D, where both axes lie in the plane.
+
+    Examples
+    --------
+    >>> axis_order((0.8, 0.8, 5.0))
+    (2, 0, 1)
+    """
+    axes = range(len(spacing))
+    if len(spacing) == 2:
+        return tuple(axes)
+    coarsest = max(axes, key=lambda axis: (spacing[axis], -axis))
+    return (coarsest, *(axis for axis in axes if axis != coarsest))
+
+
+def median_shape(fingerprint: Fingerprint, spacing: tuple[float, ...]) -> tuple[float, ...]:
+    """Return the median shape that the cases have after cropping and resampling.
+
+    Parameters
+    ----------
+    fingerprint : Fingerprint
+        Of at least one case.
+    spacing : tuple of float
+        Target spacing in mm per array axis.
+
+    Returns
+    -------
+    tuple of float
+        Voxels per array axis, each at least 1; half a voxel remains where two cases share the
+        middle.
+    """
+    shapes = [
+        resampled_shape(case.shape_after_crop, case.spacing, spacing) for case in fingerprint.cases
+    ]
+    return tuple(float(n) for n in np.median(shapes, axis=0))

@@ -1,0 +1,107 @@
+"""Every case of a dataset to the store, each on its own, so that a killed run carries on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from autoseg.core.dataset import Case, DatasetDescription
+from autoseg.core.errors import DatasetError
+from autoseg.core.plan import Configuration, Plan
+from autoseg.io import images, store
+from autoseg.io.documents import encode
+from autoseg.io.files import digest, digest_file
+from preprocessing.case import crop_image, resample_case, resample_reference
+from preprocessing.foreground import sample_foreground
+
+STAGE_VERSION: Final = 1
+"""Raised when the code of this stage makes other arrays, so that old ones are made again."""
+BYTES_PER_VOXEL: Final = 40
+"""Peak memory per raw voxel and channel of one case: measured 24 to 36 by
+``benchmarks/preprocessing.py`` on images that are resampled to 1.2 times their voxels."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreprocessingTask:
+    """One case to preprocess for some configurations, which share its one reading."""
+
+    case: Case
+    """The case."""
+    folder: Path
+    """Folder that its paths start from."""
+    description: DatasetDescription
+    """What the cases have in common."""
+    plan: Plan
+    """What was decided."""
+    stores: tuple[tuple[str, Path], ...]
+    """Configurations to prepare and the folder of each one's grid."""
+
+
+def grid_key(plan: Plan, configuration: Configuration) -> str:
+    """Return the name of the store that configurations of equal grid and normalization share."""
+    return store.content_key(
+        STAGE_VERSION,
+        plan.orientation,
+        plan.axis_order,
+        [digest(encode(scheme)) for scheme in plan.normalization],
+        configuration.spacing,
+        configuration.image_order,
+        configuration.segmentation_order,
+    )[:16]
+
+
+def preprocess_case(task: PreprocessingTask) -> bool:
+    """Preprocess a case wherever it is not stored yet; return whether anything had to be made.
+
+    Raises
+    ------
+    InputError
+        If a file of the case is refused.
+    """
+    if task.case.segmentation is None:
+        raise DatasetError(f"case {task.case.name!r}: has no segmentation", rule="E-SET-42")
+    paths = (*task.case.images, task.case.segmentation)
+    made_from = [
+        digest_file(task.folder / path) for path in paths if (task.folder / path).is_file()
+    ]
+    key = store.content_key(task.description.labels.names, made_from)
+    missing = [
+        (name, folder)
+        for name, folder in dict(task.stores).items()
+        if not store.is_stored(folder, task.case.name, key)
+    ]
+    if missing:
+        _preprocess(task, missing, key)
+    return bool(missing)
+
+
+def _preprocess(task: PreprocessingTask, missing: list[tuple[str, Path]], key: str) -> None:
+    case, description, plan = task.case, task.description, task.plan
+    image = images.read_case_image(
+        case, len(description.channels), folder=task.folder, orientation=plan.orientation
+    )
+    segmentation = images.read_segmentation(
+        task.folder / str(case.segmentation), description.labels, orientation=plan.orientation
+    )
+    images.check_same_grid(image, segmentation, case.name)
+    cropped = crop_image(image.voxels, image.geometry.spacing, plan)
+    for name, folder in missing:
+        configuration = plan.configuration(name)
+        voxels, nonzero = resample_case(cropped, configuration)
+        reference = resample_reference(segmentation.voxels, cropped, plan, configuration)
+        positions, offsets = sample_foreground(reference, description.labels)
+        store.write_case(
+            folder,
+            store.StoredCase(
+                name=case.name,
+                key=key,
+                geometry=image.geometry,
+                crop=cropped.grid.crop,
+                shape=reference.shape,
+                foreground_offsets=offsets,
+                digests={},
+                notes=(*image.notes, *segmentation.notes),
+            ),
+            store.CaseArrays(
+                image=voxels, segmentation=reference, nonzero=nonzero, foreground=positions
+            ),
+        )

@@ -1,0 +1,212 @@
+from math import pi
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from autoseg.training.augmentation.policy import FULL
+from autoseg.training.augmentation.spatial import Spatial, centered_crop
+
+HALF_TURN, QUARTER_TURN = pi, pi / 2
+
+
+def phantom(shape, *, seed=1):
+    """Noise with a value in every voxel: no symmetry is left to hide behind."""
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def blobs(shape, *, labels=4, seed=2):
+    """A label map of large smooth regions."""
+    smooth = ndimage.gaussian_filter(phantom(shape, seed=seed), 2.0)
+    return np.digitize(smooth, np.quantile(smooth, np.linspace(0, 1, labels + 1)[1:-1]))
+
+
+def cropped(array, patch_size):
+    return centered_crop(torch.tensor(array), patch_size).numpy()
+
+
+def apply(spatial, image, labels, patch_size):
+    image, labels = spatial.apply(torch.tensor(image), torch.tensor(labels), patch_size)
+    return image.numpy(), labels.numpy()
+
+
+def sampled(array, matrix, patch_size, order):
+    """Sample a centered patch with scipy; the matrix acts on the last axes."""
+    full = np.eye(array.ndim)
+    full[-len(matrix) :, -len(matrix) :] = matrix
+    start = [(n - p) // 2 for n, p in zip(array.shape, patch_size, strict=True)]
+    center = (np.asarray(patch_size) - 1) / 2
+    offsets = np.moveaxis(np.indices(patch_size), 0, -1) - center
+    positions = np.moveaxis(offsets @ full.T + center + start, -1, 0)
+    return ndimage.map_coordinates(array, positions, order=order, mode="grid-constant")
+
+
+@pytest.mark.parametrize(
+    ("patch_size", "angles", "axes"),
+    [
+        pytest.param((6, 10), (QUARTER_TURN,), (0, 1), id="2d"),
+        pytest.param((2, 6, 10), (QUARTER_TURN,), (1, 2), id="in-plane"),
+        pytest.param((8, 6, 10), (QUARTER_TURN, 0.0, 0.0), (1, 2), id="about-0"),
+        pytest.param((8, 6, 10), (0.0, QUARTER_TURN, 0.0), (2, 0), id="about-1"),
+        pytest.param((8, 6, 10), (0.0, 0.0, QUARTER_TURN), (0, 1), id="about-2"),
+    ],
+)
+def test_quarter_turn_is_rot90(patch_size, angles, axes):
+    spatial = Spatial(angles=angles, factor=1.0)
+    source = tuple(size + 8 for size in patch_size)
+    image, labels = phantom((2, *source)), blobs(source)[None]
+    turned, moved = apply(spatial, image, labels, patch_size)
+    for result, given in ((turned, image), (moved, labels)):
+        expected = np.rot90(given, axes=[axis + 1 for axis in axes])
+        np.testing.assert_allclose(result, cropped(expected.copy(), patch_size), atol=1e-5)
+
+
+def test_image_is_turned_about_the_last_axis_first():
+    image = phantom((1, 10, 10, 10))
+    angles = (QUARTER_TURN, QUARTER_TURN, QUARTER_TURN)
+    turned, _ = apply(Spatial(angles=angles, factor=1.0), image, image, (10, 10, 10))
+    expected = image[0]
+    for axes in ((0, 1), (2, 0), (1, 2)):
+        expected = np.rot90(expected, axes=axes)
+    np.testing.assert_allclose(turned[0], expected, atol=1e-5)
+
+
+def test_quarter_turn_with_an_odd_margin_turns_about_the_middle_of_the_crop():
+    image = phantom((1, 9, 13))
+    middle = cropped(image, (6, 6))
+    turned, _ = apply(Spatial(angles=(QUARTER_TURN,), factor=1.0), image, image, (6, 6))
+    np.testing.assert_allclose(turned, np.rot90(middle, axes=(1, 2)), atol=1e-5)
+
+
+@pytest.mark.parametrize("source", [(11, 14, 17), (10, 15, 16)])
+def test_no_turn_is_the_centered_crop(source):
+    image = phantom((2, *source))
+    still, _ = apply(Spatial(angles=(0.0, 0.0, 0.0), factor=1.0), image, image, (5, 8, 7))
+    np.testing.assert_allclose(still, cropped(image, (5, 8, 7)), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("patch_size", "angles", "source"),
+    [
+        pytest.param((16, 22), (0.7,), (21, 28), id="2d"),
+        pytest.param((4, 14, 20), (-2.1,), (5, 20, 22), id="in-plane"),
+        pytest.param((10, 14, 8), (0.4, -0.3, 0.5), (15, 20, 11), id="3d"),
+    ],
+)
+@pytest.mark.parametrize("factor", [0.75, 1.3])
+def test_any_turn_and_zoom_agrees_with_scipy(patch_size, angles, source, factor):
+    spatial = Spatial(angles=angles, factor=factor)
+    image, labels = phantom((2, *source)), blobs(source)[None]
+    result, moved = apply(spatial, image, labels, patch_size)
+    for channel, given in zip(result, image, strict=True):
+        expected = sampled(given, spatial.matrix, patch_size, 1)
+        np.testing.assert_allclose(channel, expected, atol=1e-4)
+    nearest = sampled(labels[0], spatial.matrix, patch_size, 0)
+    # Points halfway between two voxels may go to either.
+    assert np.mean(moved[0] != nearest) < 0.01
+
+
+@pytest.mark.parametrize("patch_size", [(24, 20), (8, 24, 20)], ids=["2d", "3d"])
+@pytest.mark.parametrize(("factor", "extent"), [(2.0, 4), (0.5, 16)])
+def test_factor_above_one_shrinks_a_box(patch_size, factor, extent):
+    # A box of 8 voxels along the last axis, whole along the others, in twice the patch.
+    source = tuple(2 * size for size in patch_size)
+    box = np.zeros(source, dtype=np.uint8)
+    middle = source[-1] // 2
+    box[..., middle - 4 : middle + 4] = 1
+    spatial = Spatial(angles=(0.0,) * (1 if len(patch_size) == 2 else 3), factor=factor)
+    image, labels = apply(spatial, box[None].astype(np.float32), box[None], patch_size)
+    row = tuple(size // 2 for size in patch_size[:-1])
+    assert labels[0][row].sum() == extent
+    assert image[0][row].sum() == pytest.approx(extent, abs=1e-3)
+
+
+def test_in_plane_zoom_leaves_the_first_axis():
+    slices = np.broadcast_to(np.arange(6, dtype=np.float32)[:, None, None], (6, 40, 40)).copy()
+    image, _ = apply(Spatial(angles=(0.3,), factor=1.4), slices[None], slices[None], (4, 16, 14))
+    # The middle 4 of 6 slices, each constant.
+    expected = np.broadcast_to(np.arange(1, 5)[:, None, None], (4, 16, 14))
+    np.testing.assert_allclose(image[0], expected, atol=1e-4)
+
+
+def test_outside_of_the_source_is_zero():
+    ones = np.ones((1, 8, 12), dtype=np.float32)
+    image, labels = apply(Spatial(angles=(0.0,), factor=2.0), ones, ones, (8, 12))
+    # Zoomed out twice, the source covers the middle 4 x 6 voxels.
+    expected = np.zeros((8, 12))
+    expected[2:6, 3:9] = 1
+    np.testing.assert_array_equal(labels[0], expected)
+    assert np.all(image[0][expected == 0] < 1e-5)
+    assert np.all(image[0][3:5, 4:8] > 1 - 1e-5)
+
+
+@pytest.mark.parametrize("patch_size", [(40, 28), (5, 40, 28), (24, 32, 20)])
+def test_label_map_moves_with_the_image(patch_size):
+    source = tuple(int(1.5 * size) for size in patch_size)
+    labels = (blobs(source) == 1).astype(np.int16)[None]
+    angles = (1.1,) if len(patch_size) == 2 or patch_size[0] == 5 else (0.3, -0.5, 0.2)
+    image, moved = apply(
+        Spatial(angles=angles, factor=1.2), labels.astype(np.float32), labels, patch_size
+    )
+    # Interpolated linearly, a mask crosses 1/2 where the nearest voxel changes, give or take the
+    # cells whose corners disagree.
+    sure = np.abs(image - 0.5) > 0.49
+    assert sure.mean() > 0.3
+    np.testing.assert_array_equal(moved[sure], image[sure] > 0.5)
+
+
+def touched(spatial, patch_size, margin):
+    """Half extent of the offsets in the source that carry weight, by brute force."""
+    source = tuple(size + 2 * margin for size in patch_size)
+    reach = np.zeros(len(patch_size))
+    for axis, size in enumerate(source):
+        ramp = np.arange(size, dtype=np.float32) - (size - 1) / 2
+        shape = [-1 if a == axis else 1 for a in range(len(source))]
+        image = np.broadcast_to(ramp.reshape(shape), source).copy()[None]
+        result, _ = apply(spatial, image, image, patch_size)
+        reach[axis] = np.abs(result).max()
+    return reach
+
+
+@pytest.mark.parametrize(
+    ("patch_size", "angles"),
+    [((13, 20), (0.6,)), ((4, 16, 21), (2.0,)), ((12, 9, 16), (0.5, 0.2, -0.4))],
+    ids=["2d", "in-plane", "3d"],
+)
+@pytest.mark.parametrize("factor", [0.7, 1.4])
+def test_source_shape_holds_what_is_taken_and_no_more(patch_size, angles, factor):
+    spatial = Spatial(angles=angles, factor=factor)
+    needed = 2 * touched(spatial, patch_size, 20) + 1
+    found = np.array(spatial.source_shape(patch_size))
+    assert np.all((found - patch_size) % 2 == 0)
+    assert np.all(found >= needed - 1e-3)
+    assert np.all(found < np.maximum(needed + 2, np.array(patch_size) + 1))
+
+
+def test_reading_the_source_shape_gives_the_same_patch_as_reading_more():
+    spatial, patch_size = Spatial(angles=(0.3, 0.5, -0.2), factor=1.3), (10, 7, 12)
+    image = phantom((1, 40, 41, 40))
+    enough = cropped(image, spatial.source_shape(patch_size))
+    for given in (image, enough):
+        assert given.shape[1:] >= spatial.source_shape(patch_size)
+    wide, _ = apply(spatial, image, image, patch_size)
+    narrow, _ = apply(spatial, enough, enough, patch_size)
+    np.testing.assert_allclose(narrow, wide, atol=1e-4)
+
+
+def test_half_turn_needs_no_margin():
+    assert Spatial(angles=(HALF_TURN,), factor=1.0).source_shape((7, 12)) == (7, 12)
+
+
+@pytest.mark.parametrize("patch_size", [(64, 40), (8, 64, 40), (32, 64, 40)])
+def test_draws_stay_within_their_ranges(patch_size):
+    rng = np.random.default_rng(0)
+    draws = [d for d in (Spatial.draw(rng, FULL, patch_size) for _ in range(2000)) if d]
+    limit = 15 if patch_size == (64, 40) else 30 if patch_size[0] == 32 else 180
+    angles = np.degrees([d.angles for d in draws])
+    factors = np.array([d.factor for d in draws])
+    assert angles.shape[1] == (3 if patch_size[0] == 32 else 1)
+    assert 0.9 * limit < np.abs(angles).max() <= limit
+    assert 0.7 <= factors.min() < 0.75
+    assert 1.35 < factors.max() <= 1.4
