@@ -2,11 +2,11 @@
 
 from math import isfinite
 
-from autoseg import __version__
 from autoseg.core.dataset import DatasetDescription
 from autoseg.core.errors import PlanError
 from autoseg.core.fingerprint import CaseGrid, Fingerprint
 from autoseg.core.plan import Plan
+from autoseg.core.version import __version__
 from planners.budget import PlannerBudget, reference_for
 from planners.configurations import plan_configurations
 from planners.decisions import dataset_decisions, normalization_decisions

@@ -68,6 +68,12 @@ def encode(value: Any) -> bytes:
     return _adapter(type(value)).dump_json(value, indent=1) + b"\n"
 
 
+def to_json(value: Any) -> dict[str, object]:
+    """Turn a document into plain JSON values."""
+    plain: dict[str, object] = _adapter(type(value)).dump_python(value, mode="json")
+    return plain
+
+
 def write(path: Path, value: Any, *, durable: bool = True) -> None:
     """Write a document atomically; see `autoseg.io.files.write_atomically`."""
     files.write_atomically(path, encode(value), durable=durable)

@@ -80,7 +80,7 @@ def parse_header(data: bytes | bytearray, where: str) -> Header:
     .. [1] NIfTI-1.1 and NIfTI-2 header files, https://nifti.nimh.nih.gov
     """
     version, order = _recognize(data, where)
-    length = 348 if version == 1 else 540
+    length = 348 if version == 1 else LONGEST_HEADER_BYTES
     if len(data) < length:
         raise ImageFileError(
             f"{where}: ends after {len(data)} bytes, a NIfTI-{version} header has {length}",
@@ -117,7 +117,7 @@ def is_nifti(data: bytes | bytearray) -> bool:
 
 def _recognize(data: bytes | bytearray, where: str) -> tuple[int, str]:
     for order in "<>":
-        length = struct.unpack_from(f"{order}i", data)[0] if len(data) >= 4 else 0
+        length = struct.unpack(f"{order}i", data[:4].ljust(4, b"\0"))[0]
         if length in _VERSIONS:
             return _VERSIONS[length], order
     raise ImageFileError(

@@ -61,12 +61,22 @@ def explain(folder: DatasetFolder, plan: str = "default") -> str:
     return explain_plan(folder.read_plan(plan))
 
 
-def gpu_memory_gib(asked: str) -> float:
-    """Turn the option ``--gpu-memory-gib`` into a number.
+def plan_lines(plan: Plan) -> tuple[str, ...]:
+    """Return one line per configuration: spacing, patch and batch."""
+    return tuple(
+        f"{c.name}: patch {'x'.join(map(str, c.patch_size))}, batch {c.batch_size}, "
+        f"spacing {' x '.join(f'{edge:g}' for edge in c.spacing)} mm, "
+        f"{len(c.topology.features)} stages"
+        for c in plan.configurations
+    )
+
+
+def budget_for(gpu_memory: str) -> PlannerBudget:
+    """Return the budget that the option ``--gpu-memory-gib`` asks for.
 
     Parameters
     ----------
-    asked : str
+    gpu_memory : str
         A number, or ``auto`` for the memory of the visible card.
 
     Raises
@@ -74,7 +84,7 @@ def gpu_memory_gib(asked: str) -> float:
     UsageError
         If it is neither, or ``auto`` finds no card.
     """
-    if asked == "auto":
+    if gpu_memory == "auto":
         import torch
 
         if not torch.cuda.is_available():
@@ -82,11 +92,15 @@ def gpu_memory_gib(asked: str) -> float:
                 "--gpu-memory-gib auto: this machine shows no CUDA card",
                 hint="name the memory of the card that will train, e.g. --gpu-memory-gib 8",
             )
-        return float(torch.cuda.get_device_properties(0).total_memory) / 2**30
+        card = torch.cuda.get_device_properties(0).total_memory
+        return PlannerBudget(gpu_memory_gib=float(card) / 2**30)
     try:
-        return float(asked)
+        gib = float(gpu_memory)
     except ValueError as error:
-        raise UsageError(f"--gpu-memory-gib {asked!r}: must be a number of GiB, or auto") from error
+        raise UsageError(
+            f"--gpu-memory-gib {gpu_memory!r}: must be a number of GiB, or auto"
+        ) from error
+    return PlannerBudget(gpu_memory_gib=gib)
 
 
 def _read_or_none(folder: DatasetFolder, name: str) -> Plan | None:

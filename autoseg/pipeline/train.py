@@ -6,12 +6,12 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from autoseg import __version__
 from autoseg.core.errors import DamagedError, UsageError
 from autoseg.core.folds import Fold, Splits
 from autoseg.core.model import FoldRecord, ModelDescription
 from autoseg.core.plan import Plan
 from autoseg.core.training_config import TrainingConfig, training_decisions
+from autoseg.core.version import __version__
 from autoseg.evaluation.summary import Summary
 from autoseg.execution.progress import Progress
 from autoseg.io import documents, files
@@ -21,6 +21,8 @@ from autoseg.pipeline.preprocess import TRAINABLE, preprocess_cases
 from preprocessing.runner import grid_key
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from autoseg.networks.device import Device
     from autoseg.training.loop import Listener, Report
     from autoseg.training.setup import FoldSetup
@@ -254,7 +256,7 @@ def _listener(setup: "FoldSetup", journal: Journal, progress: Progress) -> "List
 
 
 def _keep_weights(
-    setup: "FoldSetup", steps: int, elapsed_s: float, weights: "dict[str, object]"
+    setup: "FoldSetup", steps: int, elapsed_s: float, weights: "dict[str, Tensor]"
 ) -> None:
     from safetensors.torch import save as encode
 

@@ -1,0 +1,62 @@
+"""The verb ``evaluate``."""
+
+from pathlib import Path
+
+import click
+
+from autoseg.cli.console import make_progress
+from autoseg.cli.options import FOLDER, common_options, emit, planned_option, workers_option
+
+
+@click.command("evaluate")
+@click.option("-i", "--input", "predictions", type=FOLDER, required=True, help="Segmentations.")
+@click.option(
+    "-r",
+    "--references",
+    type=FOLDER,
+    default=None,
+    help="Folder of references, named like the segmentations.  [default: those of the dataset]",
+)
+@click.option("-o", "--output", type=FOLDER, default=None, help="Folder for the report.")
+@click.option("--cases", "per_case", is_flag=True, help="List every case, the worst first.")
+@planned_option
+@workers_option
+@common_options
+def command(
+    predictions: Path,
+    references: Path | None,
+    output: Path | None,
+    per_case: bool,
+    dataset: str | None,
+    workers: int | None,
+    workspace: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    r"""Score segmentations against references: Dice, IoU and volumes per case and label.
+
+    \b
+    Example: autoseg evaluate -i masks -r Task04_Hippocampus/labelsTr
+    """
+    from autoseg.evaluation.summary import as_table
+    from autoseg.io.documents import to_json
+    from autoseg.pipeline.evaluate import evaluate, find_references
+
+    found, description = find_references(
+        predictions, references, dataset=dataset, workspace=workspace
+    )
+    summary = evaluate(
+        predictions,
+        found,
+        description,
+        output=output,
+        workers=workers,
+        progress=make_progress(quiet=quiet),
+    )
+    table = as_table(summary, worst=len(summary.cases) if per_case else 0)
+    place = (output or predictions) / "summary.json"
+    emit(
+        to_json(summary),
+        f"{table}\n\nreport: {place}, {place.with_suffix('.csv').name}",
+        as_json=as_json,
+    )

@@ -1,0 +1,52 @@
+"""The verb ``fingerprint``."""
+
+from pathlib import Path
+
+import click
+
+from autoseg.cli.console import make_progress
+from autoseg.cli.options import (
+    common_options,
+    data_option,
+    dataset_option,
+    emit,
+    workers_option,
+)
+
+
+@click.command("fingerprint")
+@dataset_option
+@data_option
+@workers_option
+@common_options
+def command(
+    dataset: str,
+    data: Path | None,
+    workers: int | None,
+    workspace: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    r"""Measure a raw dataset: spacings, shapes, intensities, label volumes.
+
+    \b
+    Example: autoseg fingerprint -d Task04_Hippocampus
+    """
+    from autoseg.io.workspace import find_raw_dataset, find_workspace
+    from autoseg.pipeline.fingerprint import measure_dataset
+
+    folder, fingerprint = measure_dataset(
+        find_raw_dataset(dataset, data=data),
+        find_workspace(workspace),
+        workers=workers,
+        progress=make_progress(quiet=quiet),
+    )
+    emit(
+        {
+            "dataset": folder.name,
+            "cases": len(fingerprint.cases),
+            "file": str(folder.fingerprint_file),
+        },
+        f"{folder.name}: {len(fingerprint.cases)} cases measured, see {folder.fingerprint_file}",
+        as_json=as_json,
+    )

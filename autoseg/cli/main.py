@@ -1,0 +1,150 @@
+"""The program ``autoseg``: verbs loaded when called, and where errors become exit codes."""
+
+import importlib
+import json
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from types import FrameType
+from typing import Final
+
+import click
+
+from autoseg.core.errors import AutosegError, RefusedCasesError
+from autoseg.core.version import __version__
+
+VERBS: Final = {
+    "fingerprint": "Measure a raw dataset.",
+    "plan": "Decide on patches, networks and batches for a measured dataset.",
+    "explain": "Print a plan as a page: every decision, its rule and its numbers.",
+    "preprocess": "Put every case onto the plan's grids.",
+    "plan_and_preprocess": "Measure, plan and preprocess a raw dataset.",
+    "train": "Train folds of a configuration and validate them.",
+    "predict": "Segment images with a trained model.",
+    "evaluate": "Score segmentations against references.",
+    "run": "Do everything from raw data to validated models.",
+    "demo": "Do everything on a small generated dataset.",
+    "doctor": "Print what autoseg sees of this machine.",
+}
+SHOWN_PROBLEMS: Final = 10
+"""Problems that are printed before the rest is only counted."""
+
+
+class LazyVerbs(click.Group):
+    """A group whose commands are imported when they are called, so that help stays fast."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the verbs in the order of work."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the module of a verb and return its command."""
+        if cmd_name not in VERBS:
+            return None
+        command: click.Command = importlib.import_module(f"autoseg.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of verbs without importing them."""
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(cls=LazyVerbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def program() -> None:
+    r"""Segment medical images with networks that configure themselves.
+
+    \b
+    autoseg plan_and_preprocess -d Task01
+    autoseg train 3d_fullres 0
+    autoseg predict -i imgs -o masks
+    """
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit code; see ``docs/reference/errors.md``."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    as_json = "--json" in arguments
+    try:
+        signal.signal(signal.SIGTERM, _interrupt)
+        return program.main(arguments, prog_name="autoseg", standalone_mode=False) or 0
+    except AutosegError as error:
+        return report(error, as_json=as_json)
+    except click.UsageError as error:
+        return report_usage(error)
+    except (click.Abort, KeyboardInterrupt):
+        return report_interrupted()
+    except BrokenPipeError:
+        return 0
+    except Exception as error:  # the one place: what is unforeseen becomes a file and a line
+        return report_bug(error)
+
+
+def console() -> None:
+    """Run the program and leave with its exit code."""
+    sys.exit(main())
+
+
+def report(error: AutosegError, *, as_json: bool = False) -> int:
+    """Print an error and its problems, each as one ``error:`` line and one ``hint:`` line."""
+    problems = error.problems if isinstance(error, RefusedCasesError) else ()
+    for problem in problems[:SHOWN_PROBLEMS]:
+        _print_problem(problem)
+    if len(problems) > SHOWN_PROBLEMS:
+        _say(f"... and {len(problems) - SHOWN_PROBLEMS} more problems")
+    _print_problem(error)
+    if as_json:
+        shown = [_as_dict(problem) for problem in problems]
+        click.echo(json.dumps({"error": {**_as_dict(error), "problems": shown}}))
+    return error.exit_code
+
+
+def report_usage(error: click.UsageError) -> int:
+    """Print a mistake in the command and where to look it up."""
+    _say(f"error: {error.format_message()}")
+    path = error.ctx.command_path if error.ctx else "autoseg"
+    _say(f"hint: {path} --help")
+    return 2
+
+
+def report_interrupted() -> int:
+    """Say that the work was stopped and can be continued."""
+    _say("error: stopped on request; nothing is half-written")
+    _say("hint: run the same command again: it carries on")
+    return 75
+
+
+def report_bug(error: Exception) -> int:
+    """Keep the traceback in a file and print one line."""
+    import tempfile
+    from pathlib import Path
+
+    from autoseg.io.files import write_atomically
+
+    name = f"autoseg_bug_{time.strftime('%Y%m%d_%H%M%S')}.txt"
+    path = Path(tempfile.gettempdir()) / name
+    write_atomically(path, traceback.format_exc().encode(), durable=False)
+    _say(f"error: a bug of autoseg's own: {type(error).__name__}: {' '.join(str(error).split())}")
+    _say(f"hint: please report it with {path}")
+    return 1
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _print_problem(error: AutosegError) -> None:
+    _say(f"error: {error.text}")
+    if error.hint:
+        _say(f"hint: {error.hint}")
+
+
+def _as_dict(error: AutosegError) -> dict[str, str]:
+    return {"rule": error.rule, "message": str(error), "hint": error.hint}
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)

@@ -1,0 +1,71 @@
+"""The verb ``plan_and_preprocess``."""
+
+from pathlib import Path
+
+import click
+
+from autoseg.cli.console import make_progress
+from autoseg.cli.options import (
+    common_options,
+    data_option,
+    dataset_option,
+    emit,
+    memory_option,
+    plan_option,
+    workers_option,
+)
+
+
+@click.command("plan_and_preprocess")
+@dataset_option
+@data_option
+@memory_option
+@plan_option
+@click.option(
+    "-c", "--configuration", "configurations", multiple=True, help="Only this; may be repeated."
+)
+@click.option("--overwrite", is_flag=True, help="Replace a differing plan of this name.")
+@workers_option
+@common_options
+def command(
+    dataset: str,
+    data: Path | None,
+    gpu_memory_gib: str,
+    plan: str,
+    configurations: tuple[str, ...],
+    overwrite: bool,
+    workers: int | None,
+    workspace: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    r"""Measure, plan and preprocess a raw dataset, and make it the current one.
+
+    \b
+    Example: autoseg plan_and_preprocess -d data/Task04_Hippocampus
+    """
+    from autoseg.io.workspace import find_raw_dataset, find_workspace
+    from autoseg.pipeline.fingerprint import measure_dataset
+    from autoseg.pipeline.plan import budget_for, make_plan, plan_lines
+    from autoseg.pipeline.preprocess import preprocess_cases
+
+    progress, place = make_progress(quiet=quiet), find_workspace(workspace)
+    budget = budget_for(gpu_memory_gib)
+    folder, _ = measure_dataset(
+        find_raw_dataset(dataset, data=data), place, workers=workers, progress=progress
+    )
+    made = make_plan(folder, place, budget=budget, name=plan, overwrite=overwrite)
+    count = preprocess_cases(
+        folder, made, configurations=configurations or None, workers=workers, progress=progress
+    )
+    emit(
+        {
+            "dataset": folder.name,
+            "folder": str(folder.path),
+            "plan": plan,
+            "configurations": [c.name for c in made.configurations],
+            "preprocessed": count,
+        },
+        "\n".join([*plan_lines(made), "next: autoseg train 3d_fullres 0, or autoseg explain"]),
+        as_json=as_json,
+    )

@@ -1,0 +1,180 @@
+"""What stored voxels may be, and how they become intensities or labels: exactly or not at all.
+
+Format-free: it takes what a decoder found and gives arrays in the geometry's orientation.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from autoseg.core.errors import GeometryError, VoxelError
+from autoseg.core.geometry import Array, Geometry
+from autoseg.core.labels import Labels
+
+LABEL_TOLERANCE: Final = 1e-4
+"""Distance from a whole number up to which a stored label is rounded."""
+LISTED_VALUES: Final = 10
+"""Undeclared values that an error lists."""
+
+_EXACT_FLOAT32: Final = 2**24
+_EXACT_FLOAT64: Final = 2**53
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoded:
+    """The voxels of a file as they are stored."""
+
+    stored: Array
+    """Shape (C, *file_shape), any real type; the file's axes."""
+    slope: float = 1.0
+    """Factor from stored values to values."""
+    intercept: float = 0.0
+    """Value of a stored 0."""
+    geometry: Geometry
+    """The file's grid."""
+    notes: tuple[str, ...] = ()
+    """What was assumed or repaired."""
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether values differ from stored values."""
+        return (self.slope, self.intercept) != (1.0, 0.0)
+
+    def channel(self, index: int) -> Array:
+        """Return the values of a channel, shape ``geometry.shape``; a view if it is not scaled."""
+        turned = self.geometry.to_array(self.stored[index])
+        if not self.is_scaled:
+            return turned
+        scaled: Array = turned.astype(np.float64) * self.slope + self.intercept
+        return scaled
+
+
+def intensities(decoded: Decoded, where: str) -> npt.NDArray[np.float32]:
+    """Return the voxels of an image.
+
+    Returns
+    -------
+    (C, *spatial) array
+        C-contiguous.
+
+    Raises
+    ------
+    VoxelError
+        E-VAL-28 if a voxel is NaN or infinite, E-VAL-31 if float32 cannot hold a value.
+    """
+    channels = decoded.stored.shape[0]
+    image = np.empty((channels, *decoded.geometry.shape), dtype=np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for index in range(channels):
+            values = decoded.channel(index)
+            image[index] = values
+            _check_held(values, image[index], where)
+    return image
+
+
+def label_map(
+    decoded: Decoded, labels: Labels, where: str
+) -> tuple[npt.NDArray[np.unsignedinteger], tuple[str, ...]]:
+    """Return the voxels of a segmentation, and a note if they had to be rounded.
+
+    Returns
+    -------
+    (*spatial) array of ``labels.dtype``
+        C-contiguous.
+    tuple of str
+        Notes.
+
+    Raises
+    ------
+    GeometryError
+        E-GEO-26 if there are several volumes.
+    VoxelError
+        E-VAL-28 for NaN or infinity, E-VAL-34 for fractions, E-VAL-35 for undeclared values.
+    """
+    if decoded.stored.shape[0] != 1:
+        raise GeometryError(
+            f"{where}: holds {decoded.stored.shape[0]} volumes, a segmentation has 1",
+            rule="E-GEO-26",
+            hint="store one label map per case",
+        )
+    values = decoded.channel(0)
+    notes: tuple[str, ...] = ()
+    if values.dtype.kind == "f":
+        values, notes = _whole_numbers(values, where)
+    if values.min() < 0 or values.max() >= labels.count:
+        raise _undeclared(values, labels, where)
+    return np.ascontiguousarray(values, dtype=labels.dtype), notes
+
+
+def _check_held(values: Array, held: npt.NDArray[np.float32], where: str) -> None:
+    """Refuse values that float32 does not hold; floats may be rounded, whole numbers not."""
+    if values.dtype.kind == "f":
+        if not np.isfinite(held).all():
+            raise _not_finite(values, held, where)
+    elif values.dtype.itemsize >= 4:
+        largest = max(abs(int(values.min())), abs(int(values.max())))
+        if largest <= _EXACT_FLOAT32:
+            return
+        if largest > _EXACT_FLOAT64 or (held.astype(np.float64) != values).any():
+            raise VoxelError(
+                f"{where}: holds the whole number {largest} in {values.dtype}; float32 holds "
+                f"whole numbers exactly up to {_EXACT_FLOAT32}",
+                rule="E-VAL-31",
+                hint="rescale the intensities and store them as float32",
+            )
+
+
+def _not_finite(values: Array, held: npt.NDArray[np.float32], where: str) -> VoxelError:
+    bad = ~np.isfinite(values)
+    if not bad.any():
+        bad = ~np.isfinite(held)
+        return VoxelError(
+            f"{where}: {np.count_nonzero(bad)} voxels lie outside float32, such as "
+            f"{values[bad][0]:g}; allowed is up to {np.finfo(np.float32).max:g}",
+            rule="E-VAL-31",
+            hint="rescale the intensities and store them as float32",
+        )
+    first = tuple(int(index) for index in np.unravel_index(bad.argmax(), bad.shape))
+    return VoxelError(
+        f"{where}: {np.count_nonzero(bad)} voxels are NaN or infinite, the first at array index "
+        f"{first} of shape {bad.shape}; only finite numbers are allowed",
+        rule="E-VAL-28",
+        hint="replace them, for instance by the intensity of the background",
+    )
+
+
+def _whole_numbers(values: Array, where: str) -> tuple[Array, tuple[str, ...]]:
+    if not np.isfinite(values).all():
+        raise _not_finite(values, values, where)
+    whole = np.rint(values)
+    apart = np.abs(values - whole)
+    worst = float(apart.max())
+    if worst > LABEL_TOLERANCE:
+        fractions = values[apart > LABEL_TOLERANCE]
+        samples = ", ".join(f"{value:.6g}" for value in np.unique(fractions)[:5])
+        raise VoxelError(
+            f"{where}: {fractions.size} voxels hold fractions, such as {samples}; labels are "
+            "whole numbers",
+            rule="E-VAL-34",
+            hint="was the mask interpolated? Resample it again with nearest neighbor",
+        )
+    note = f"labels up to {worst:.2g} away from whole numbers were rounded"
+    return whole, (note,) if worst else ()
+
+
+def _undeclared(values: Array, labels: Labels, where: str) -> VoxelError:
+    outside = values[(values < 0) | (values >= labels.count)]
+    found, counts = np.unique(outside, return_counts=True)
+    listed = ", ".join(
+        f"{value:.15g} ({count} voxels)"
+        for value, count in zip(found[:LISTED_VALUES], counts[:LISTED_VALUES], strict=True)
+    )
+    if found.size > LISTED_VALUES:
+        listed += f" and {found.size - LISTED_VALUES} more values"
+    return VoxelError(
+        f"{where}: holds {listed}; declared are the labels 0 to {labels.count - 1}",
+        rule="E-VAL-35",
+        hint="declare these labels in dataset.json, or correct the segmentation",
+    )

@@ -1,0 +1,190 @@
+"""``autoseg evaluate``: score a folder of segmentations against references."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoseg.core.dataset import DatasetDescription
+from autoseg.core.errors import AutosegError, DatasetError, PartialError, RefusedCasesError
+from autoseg.core.labels import Labels
+from autoseg.evaluation.overlap import overlap_per_label, voxel_volume_mm3
+from autoseg.evaluation.summary import CaseScores, Summary, as_csv, summarize
+from autoseg.execution.executor import run_tasks
+from autoseg.execution.machine import worker_count
+from autoseg.execution.progress import Progress
+from autoseg.io import documents, files, images
+from autoseg.io.guard import FILE_ENDINGS
+from autoseg.io.workspace import find_planned_dataset, find_workspace
+from autoseg.pipeline.predict import MANIFEST, PredictionManifest
+
+TASK_BYTES = 2**29
+"""Memory that is set aside for scoring one case."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoringTask:
+    """One pair of files to compare."""
+
+    name: str
+    """Case name."""
+    prediction: Path
+    """Segmentation to score."""
+    reference: Path
+    """Expert segmentation."""
+    labels: Labels
+    """Meaning of the values."""
+
+
+def evaluate(
+    predictions: Path,
+    references: dict[str, Path],
+    description: DatasetDescription,
+    *,
+    output: Path | None = None,
+    workers: int | None = None,
+    progress: Progress,
+) -> Summary:
+    """Score every segmentation of a folder that has a reference.
+
+    Parameters
+    ----------
+    predictions : Path
+        Folder of segmentations, named by case.
+    references : dict
+        Reference file by case name; references without a prediction are told and left out.
+    description : DatasetDescription
+        Labels and the name for the report.
+    output : Path, optional
+        Folder for ``summary.json`` and ``summary.csv``; that of the predictions if left out.
+    workers : int or None
+        Worker processes; None lets the machine decide.
+    progress : Progress
+        Told about every case.
+
+    Returns
+    -------
+    Summary
+
+    Raises
+    ------
+    DatasetError
+        If nothing can be compared.
+    PartialError
+        If some pairs were refused; the summary of the others is written.
+    """
+    found = segmentations_by_case(predictions)
+    tasks = [
+        ScoringTask(
+            name=name,
+            prediction=found[name],
+            reference=references[name],
+            labels=description.labels,
+        )
+        for name in sorted(set(found) & set(references))
+    ]
+    if not tasks:
+        raise DatasetError(
+            f"{predictions}: none of its {len(found)} segmentations has the name of one of the "
+            f"{len(references)} references",
+            rule="E-SET-42",
+            hint="name both files by case: masks/case_01.nii.gz and references/case_01.nii.gz",
+        )
+    for name in sorted(set(found) - set(references)):
+        progress.note(f"note: {found[name].name} has no reference and is left out")
+    if len(tasks) < len(references):
+        progress.note(f"note: {len(references) - len(tasks)} references have no prediction")
+    scores, problems = _score(tasks, workers, progress)
+    if not scores:
+        raise RefusedCasesError(f"all {len(tasks)} pairs are refused", tuple(problems))
+    summary = summarize(scores, description.labels, description.name)
+    documents.write((output or predictions) / "summary.json", summary)
+    files.write_atomically((output or predictions) / "summary.csv", as_csv(summary).encode())
+    if problems:
+        raise PartialError(
+            f"{len(problems)} of {len(tasks)} pairs are refused; the others are in "
+            f"{(output or predictions) / 'summary.json'}",
+            tuple(problems),
+            hint="mend these files, then run the same command again",
+        )
+    return summary
+
+
+def score_pair(task: ScoringTask) -> CaseScores:
+    """Compare one segmentation with its reference; both must lie on the same grid."""
+    reference = images.read_segmentation(task.reference, task.labels)
+    prediction = images.read_segmentation(task.prediction, task.labels)
+    images.check_same_grid(reference, prediction, task.name)
+    return CaseScores(
+        case=task.name,
+        overlaps=overlap_per_label(reference.voxels, prediction.voxels, task.labels),
+        voxel_mm3=voxel_volume_mm3(reference.geometry.spacing),
+    )
+
+
+def segmentations_by_case(folder: Path) -> dict[str, Path]:
+    """Return the segmentation files of a folder by case name; hidden files are left out.
+
+    Raises
+    ------
+    DatasetError
+        If the folder does not exist.
+    """
+    if not folder.is_dir():
+        raise DatasetError(f"{folder}: is no folder", rule="E-SET-42")
+    return {
+        path.name.removesuffix(ending): path
+        for path in sorted(folder.iterdir())
+        for ending in FILE_ENDINGS
+        if path.name.endswith(ending) and not path.name.startswith(".")
+    }
+
+
+def find_references(
+    predictions: Path,
+    references: Path | None,
+    *,
+    dataset: str | None = None,
+    workspace: Path | None = None,
+) -> tuple[dict[str, Path], DatasetDescription]:
+    """Return the reference of each case, and what the labels mean.
+
+    Parameters
+    ----------
+    predictions : Path
+        Folder of segmentations; its manifest tells the labels, if ``predict`` wrote it.
+    references : Path, optional
+        Folder of references; those of the dataset if left out.
+    dataset : str, optional
+        Name of a planned dataset; the current one if left out and needed.
+    workspace : Path, optional
+        The workspace; see `autoseg.io.workspace.find_workspace`.
+    """
+    manifest = predictions / MANIFEST
+    described = documents.read(manifest, PredictionManifest) if manifest.exists() else None
+    if references is not None and described is not None and dataset is None:
+        return segmentations_by_case(references), described.dataset
+    folder = find_planned_dataset(find_workspace(workspace), dataset)
+    raw = folder.read_dataset()
+    if references is not None:
+        return segmentations_by_case(references), raw.description
+    known = {
+        case.name: Path(raw.folder) / case.segmentation for case in raw.cases if case.segmentation
+    }
+    return known, raw.description
+
+
+def _score(
+    tasks: Sequence[ScoringTask], workers: int | None, progress: Progress
+) -> tuple[list[CaseScores], list[AutosegError]]:
+    scores, problems = [], []
+    progress.start("evaluating", len(tasks))
+    small = workers is None and len(tasks) < 50  # a pool takes longer to start than they take
+    count = 0 if small else worker_count(workers, task_bytes=TASK_BYTES, tasks=len(tasks))
+    for outcome in run_tasks(score_pair, tasks, workers=count, name=lambda task: task.name):
+        progress.advance(outcome.item.name)
+        if outcome.value is not None:
+            scores.append(outcome.value)
+        elif outcome.error is not None:
+            problems.append(outcome.error)
+    progress.finish()
+    return scores, problems

@@ -1,0 +1,268 @@
+"""``autoseg predict``: segment images with a trained model, case by case."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from autoseg.core.dataset import Case, DatasetDescription
+from autoseg.core.errors import (
+    AutosegError,
+    PartialError,
+    RefusedCasesError,
+    UsageError,
+)
+from autoseg.core.geometry import STRICT
+from autoseg.core.version import __version__
+from autoseg.evaluation.summary import Summary
+from autoseg.execution.progress import Progress
+from autoseg.io import documents, files, images
+from autoseg.io.datasets import images_for_prediction
+from autoseg.io.guard import file_ending
+from autoseg.io.workspace import DatasetFolder
+
+if TYPE_CHECKING:
+    from autoseg.inference.model import Model
+
+MANIFEST: Final = "autoseg_prediction.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictedCase:
+    """Which input became which output."""
+
+    __pydantic_config__: ClassVar = STRICT
+
+    case: str
+    """Case name."""
+    input_digests: tuple[str, ...]
+    """SHA-256 of each image file."""
+    output_digest: str
+    """SHA-256 of the written segmentation."""
+    notes: tuple[str, ...] = ()
+    """What the reader repaired or found worth saying."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictionManifest:
+    """What an output folder holds and what made it."""
+
+    __pydantic_config__: ClassVar = STRICT
+
+    schema_version: int = 1
+    """Version of this document."""
+    autoseg_version: str
+    """Version that predicted."""
+    dataset: DatasetDescription
+    """Channels and labels of the model."""
+    configuration: str
+    """Configuration of the model."""
+    plan: str
+    """Name of the model's plan."""
+    weights_digests: tuple[str, ...]
+    """SHA-256 of the weights of every fold that was averaged."""
+    mirror: bool
+    """Whether mirrored views were averaged."""
+    cases: tuple[PredictedCase, ...]
+    """Finished cases, sorted by name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What to predict with what, and where it goes."""
+
+    source: Path
+    """An image or a folder of images."""
+    output: Path
+    """Folder for the segmentations."""
+    model: Path
+    """Model folder."""
+    folds: tuple[int, ...] = ()
+    """Folds to average; empty for all that are finished."""
+    device: str = "auto"
+    """Device; see `autoseg.networks.device.choose_device`."""
+    mirror: bool | None = None
+    """Whether to average over mirrored views; None does as the model was trained."""
+    overwrite: bool = False
+    """Whether files that this model did not write may be replaced."""
+
+
+def predict(request: Prediction, *, progress: Progress) -> PredictionManifest:
+    """Segment every case; a case that is refused does not stop the others.
+
+    Parameters
+    ----------
+    request : Prediction
+        What to do. Cases that the same model has segmented there already, from the same files, are
+        kept.
+    progress : Progress
+        Told about every case.
+
+    Returns
+    -------
+    PredictionManifest
+        What lies in the output folder; also written there.
+
+    Raises
+    ------
+    PartialError
+        If some cases were refused; the others are written.
+    RefusedCasesError
+        If every case was refused.
+    UsageError
+        If there is no model, nothing to predict, or a file in the way.
+    """
+    from autoseg.inference.model import read_model
+    from autoseg.networks.device import choose_device
+
+    device = choose_device(request.device)
+    model = read_model(request.model, device, folds=request.folds, mirror=request.mirror)
+    cases = images_for_prediction(request.source, model.description.dataset)
+    files.ensure_writable(request.output)
+    with files.lock(request.output, f"prediction of {request.source}"):
+        done = _finished_cases(request, model, cases)
+        problems: list[AutosegError] = []
+        progress.note(
+            f"predicting {len(cases)} case(s) with {model.description.configuration_name}, "
+            f"fold(s) {', '.join(map(str, model.folds))}, on {device}"
+        )
+        progress.start("predicting", len(cases))
+        for case in cases:
+            try:
+                if case.name not in done:
+                    done[case.name] = _predict_case(request, model, case, progress)
+                    _write_manifest(request, model, done)
+            except AutosegError as error:
+                problems.append(error)
+                progress.note(f"refused: {error.text}")
+            progress.advance(case.name)
+        progress.finish()
+        manifest = _write_manifest(request, model, done)
+    _report_problems(problems, len(cases), request.output)
+    return manifest
+
+
+def best_model(folder: DatasetFolder, plan: str = "default") -> tuple[Path, str]:
+    """Return the best validated model of a dataset and why it is the one.
+
+    Models are compared by mean Dice over the validation cases that all of them have.
+
+    Raises
+    ------
+    UsageError
+        If no model of the plan has a finished fold.
+    """
+    found = sorted((folder.path / "models" / plan).glob("*/*/model.json"))
+    scores = {path.parent: _case_dice(path.parent) for path in found}
+    trained = {path: cases for path, cases in scores.items() if cases}
+    if not trained:
+        raise UsageError(
+            f"dataset {folder.name!r}: no configuration of plan {plan!r} is trained and validated",
+            hint="train one: autoseg train 3d_fullres 0",
+        )
+    common = set.intersection(*(set(cases) for cases in trained.values()))
+    compared = {
+        path: sum(cases[name] for name in common or cases) / len(common or cases)
+        for path, cases in trained.items()
+    }
+    best = max(compared, key=lambda path: compared[path])
+    others = len(compared) - 1
+    reason = f"mean validation Dice {compared[best]:.4f} over {len(common or trained[best])} cases"
+    if others:
+        reason += f", the best of {others + 1} models"
+    return best, reason
+
+
+def _case_dice(model: Path) -> dict[str, float]:
+    """Mean Dice of each validated case of a model."""
+    dice = {}
+    for path in sorted(model.glob("fold_*/validation/summary.json")):
+        for scores in documents.read(path, Summary).cases:
+            values = [overlap.dice for overlap in scores.overlaps if overlap.dice is not None]
+            if values:
+                dice[scores.case] = sum(values) / len(values)
+    return dice
+
+
+def _predict_case(
+    request: Prediction, model: "Model", case: Case, progress: Progress
+) -> PredictedCase:
+    description = model.description
+    image = images.read_case_image(
+        case, len(description.dataset.channels), orientation=description.plan.orientation
+    )
+
+    def tell(done: int, total: int) -> None:
+        progress.status(f"{case.name}: tile {done}/{total}")
+
+    segmentation = model.predict(image.voxels, image.geometry.spacing, on_tile=tell)
+    output = _output_file(request, case)
+    images.write_segmentation(output, segmentation, image.geometry)
+    return PredictedCase(
+        case=case.name,
+        input_digests=image.digests,
+        output_digest=files.digest_file(output),
+        notes=image.notes,
+    )
+
+
+def _output_file(request: Prediction, case: Case) -> Path:
+    return request.output / f"{case.name}{file_ending(Path(case.images[0]))}"
+
+
+def _finished_cases(
+    request: Prediction, model: "Model", cases: Sequence[Case]
+) -> dict[str, PredictedCase]:
+    """Cases whose output lies there unchanged, made by this model from these files."""
+    path = request.output / MANIFEST
+    present = documents.read(path, PredictionManifest) if path.exists() else None
+    same_model = present is not None and (
+        (present.weights_digests, present.mirror) == (model.digests, model.mirror)
+    )
+    recorded = {found.case: found for found in present.cases} if present else {}
+    done = {}
+    for case in cases:
+        output = _output_file(request, case)
+        if not output.exists():
+            continue
+        record = recorded.get(case.name)
+        ours = record is not None and files.digest_file(output) == record.output_digest
+        if not ours and not request.overwrite:
+            raise UsageError(
+                f"{output}: is in the way; this program did not write it, or it was changed",
+                hint="choose another -o FOLDER, or --overwrite to replace it",
+            )
+        inputs = tuple(files.digest_file(Path(image)) for image in case.images)
+        if record is not None and ours and same_model and record.input_digests == inputs:
+            done[case.name] = record
+    return done
+
+
+def _write_manifest(
+    request: Prediction, model: "Model", done: dict[str, PredictedCase]
+) -> PredictionManifest:
+    manifest = PredictionManifest(
+        autoseg_version=__version__,
+        dataset=model.description.dataset,
+        configuration=model.description.configuration_name,
+        plan=model.description.plan.name,
+        weights_digests=model.digests,
+        mirror=model.mirror,
+        cases=tuple(done[name] for name in sorted(done)),
+    )
+    documents.write(request.output / MANIFEST, manifest)
+    return manifest
+
+
+def _report_problems(problems: Sequence[AutosegError], cases: int, output: Path) -> None:
+    if not problems:
+        return
+    if len(problems) == cases:
+        raise RefusedCasesError(
+            f"all {cases} cases are refused; nothing was written", tuple(problems)
+        )
+    raise PartialError(
+        f"{len(problems)} of {cases} cases are refused; the others are in {output}",
+        tuple(problems),
+        hint="mend these files, then run the same command again: finished cases are kept",
+    )

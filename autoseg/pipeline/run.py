@@ -1,0 +1,118 @@
+"""``autoseg run``: everything from raw data to validated models, resumable at any point."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+
+from autoseg.core.training_config import TrainingConfig
+from autoseg.evaluation.summary import Summary
+from autoseg.execution.progress import Progress
+from autoseg.io import documents
+from autoseg.io.workspace import DatasetFolder, Workspace
+from autoseg.pipeline.fingerprint import measure_dataset
+from autoseg.pipeline.plan import make_plan
+from autoseg.pipeline.preprocess import TRAINABLE, preprocess_cases
+from autoseg.pipeline.train import Training, is_finished, train
+from planners.budget import PlannerBudget
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """What to run."""
+
+    raw: Path
+    """Folder of the raw dataset."""
+    workspace: Workspace
+    """Where everything goes."""
+    budget: PlannerBudget
+    """What the plan may use."""
+    config: TrainingConfig
+    """How to train."""
+    configurations: tuple[str, ...] = ()
+    """Configurations to train; empty for all that the plan has and this version trains."""
+    folds: tuple[int, ...] = ()
+    """Folds to train; empty for all."""
+    plan: str = "default"
+    """Name of the plan."""
+    run: str = "default"
+    """Name of the run."""
+    device: str = "auto"
+    """Device to train on."""
+    workers: int | None = None
+    """Worker processes; None lets the machine decide."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """What was made."""
+
+    dataset: DatasetFolder
+    """The dataset in the workspace."""
+    summaries: dict[tuple[str, int], Summary]
+    """Final validation by configuration and fold."""
+
+
+def run(request: RunRequest, *, progress: Progress, started: float | None = None) -> RunResult:
+    """Check, measure, plan, preprocess, train and validate; what is done already is kept.
+
+    Parameters
+    ----------
+    request : RunRequest
+        What to run.
+    progress : Progress
+        Told about all work.
+    started : float, optional
+        `time.monotonic` at the start of the command.
+
+    Returns
+    -------
+    RunResult
+    """
+    folder, _ = measure_dataset(
+        request.raw, request.workspace, workers=request.workers, progress=progress
+    )
+    plan = make_plan(folder, request.workspace, budget=request.budget, name=request.plan)
+    planned = [c.name for c in plan.configurations if c.name in TRAINABLE]
+    configurations = request.configurations or tuple(planned)
+    preprocess_cases(
+        folder, plan, configurations=configurations, workers=request.workers, progress=progress
+    )
+    folds = request.folds or tuple(range(len(folder.read_splits().folds)))
+    started = monotonic() if started is None else started
+    summaries = {}
+    for configuration in configurations:
+        training = Training(
+            folder=folder,
+            plan=request.plan,
+            configuration=configuration,
+            run=request.run,
+            config=request.config,
+            device=request.device,
+            workers=request.workers,
+        )
+        for fold in folds:
+            summaries[configuration, fold] = _train_or_read(training, fold, progress, started)
+            started = monotonic()
+    return RunResult(dataset=folder, summaries=summaries)
+
+
+def _train_or_read(training: Training, fold: int, progress: Progress, started: float) -> Summary:
+    if is_finished(training.model_folder, fold):
+        path = training.model_folder / f"fold_{fold}" / "validation" / "summary.json"
+        return documents.read(path, Summary)
+    return train(training, [fold], progress=progress, started=started)[fold]
+
+
+def fold_table(summaries: dict[tuple[str, int], Summary]) -> Sequence[str]:
+    """Return one line per trained fold: configuration, fold, mean Dice, Dice of each label."""
+    lines = []
+    for (configuration, fold), summary in summaries.items():
+        labels = "  ".join(
+            f"{label.label} {label.mean_dice:.4f}"
+            for label in summary.labels
+            if label.mean_dice is not None
+        )
+        mean = "-" if summary.mean_dice is None else f"{summary.mean_dice:.4f}"
+        lines.append(f"{configuration} fold {fold}: mean Dice {mean}  ({labels})")
+    return lines

@@ -1,0 +1,92 @@
+import numpy as np
+import pytest
+
+from autoseg.core.labels import Labels
+from preprocessing.foreground import sample_foreground
+
+LABELS = Labels(names=("background", "liver", "tumor", "vessel"))
+
+
+def striped(shape, counts):
+    """A label map whose first ``counts[k]`` free voxels, in memory order, are of label k + 1."""
+    flat = np.zeros(int(np.prod(shape)), np.uint8)
+    start = 5
+    for label, count in enumerate(counts, start=1):
+        flat[start : start + count] = label
+        start += count
+    return flat.reshape(shape)
+
+
+def of_label(positions, offsets, label):
+    return positions[offsets[label] : offsets[label + 1]]
+
+
+@pytest.mark.parametrize(
+    ("found", "kept"),
+    [
+        pytest.param(0, 0, id="absent"),
+        pytest.param(1, 1, id="one-voxel"),
+        pytest.param(9_999, 9_999, id="all-of-few"),
+        pytest.param(10_001, 10_000, id="at-most-10000"),
+        pytest.param(1_000_001, 10_001, id="one-percent-rounded-up"),
+    ],
+)
+def test_number_of_voxels_kept(found, kept):
+    segmentation = striped((60, 130, 150), (found,))
+    positions, offsets = sample_foreground(segmentation, LABELS)
+    assert positions.shape == (kept, 3)
+    assert offsets == (0, 0, kept, kept, kept)
+
+
+def test_offsets_tell_where_the_voxels_of_each_label_are():
+    segmentation = striped((7, 31, 53), (4_000, 0, 350))
+    positions, offsets = sample_foreground(segmentation, LABELS)
+    assert positions.dtype == np.int32
+    assert offsets == (0, 0, 4_000, 4_000, 4_350)
+    for label, count in ((1, 4_000), (2, 0), (3, 350)):
+        voxels = of_label(positions, offsets, label)
+        assert len(np.unique(voxels, axis=0)) == len(voxels) == count
+        assert (segmentation[tuple(voxels.T)] == label).all()
+
+
+def test_voxels_are_drawn_from_all_over_the_label():
+    segmentation = striped((20, 40, 50), (39_000,))
+    positions, offsets = sample_foreground(segmentation, LABELS)
+    # 10 000 of 39 000 voxels in 20 slices: 513 are expected in a full slice, give or take 20.
+    per_slice = np.bincount(of_label(positions, offsets, 1)[:, 0], minlength=20)
+    assert per_slice[1:-1].min() > 513 - 100
+    assert per_slice[1:-1].max() < 513 + 100
+
+
+def test_the_same_case_gives_the_same_sample():
+    segmentation = striped((20, 40, 50), (20_000, 500, 7))
+    first, second = (sample_foreground(segmentation, LABELS) for _ in range(2))
+    np.testing.assert_array_equal(first[0], second[0])
+    assert first[1] == second[1]
+
+
+def test_turned_view_gives_what_its_copy_gives():
+    view = striped((9, 14, 5), (300, 40, 2)).transpose(2, 0, 1)
+    np.testing.assert_array_equal(
+        sample_foreground(view, LABELS)[0], sample_foreground(view.copy(), LABELS)[0]
+    )
+
+
+def test_2d_positions_have_two_indices():
+    segmentation = striped((11, 19), (30,))
+    positions, offsets = sample_foreground(segmentation, LABELS)
+    assert positions.shape == (30, 2)
+    assert (segmentation[tuple(of_label(positions, offsets, 1).T)] == 1).all()
+
+
+def test_case_without_foreground_has_no_positions():
+    positions, offsets = sample_foreground(np.zeros((4, 5, 6), np.uint8), LABELS)
+    assert positions.shape == (0, 3)
+    assert offsets == (0, 0, 0, 0, 0)
+
+
+def test_dataset_of_background_alone_has_no_positions():
+    labels = Labels(names=("background",))
+    positions, offsets = sample_foreground(np.zeros((4, 5), np.uint8), labels)
+    assert positions.shape == (0, 2)
+    assert offsets == (0, 0)

@@ -1,0 +1,218 @@
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter, map_coordinates
+from skimage.transform import resize
+
+from preprocessing.resampling import (
+    axis_matrix,
+    nearest_indices,
+    resample_image,
+    resample_mask,
+    resample_segmentation,
+    separate_axis,
+)
+
+GRIDS = [
+    pytest.param((7, 23, 16), (14, 17, 40), id="3d-up-down-up"),
+    pytest.param((20, 9, 13), (11, 31, 13), id="3d-one-axis-kept"),
+    pytest.param((5, 18, 30), (5, 7, 11), id="3d-down"),
+    pytest.param((3, 4, 6), (10, 17, 29), id="3d-tiny-up"),
+    pytest.param((33, 12, 8), (2, 3, 5), id="3d-far-down"),
+    pytest.param((1, 12, 9), (4, 15, 7), id="3d-one-slice"),
+    pytest.param((9, 8, 14), (1, 8, 13), id="3d-to-one-slice"),
+    pytest.param((2, 40, 3), (3, 41, 2), id="3d-nearly-the-same"),
+    pytest.param((31, 18), (17, 50), id="2d-down-up"),
+    pytest.param((12, 25), (36, 25), id="2d-one-axis-kept"),
+    pytest.param((64, 10), (9, 4), id="2d-far-down"),
+    pytest.param((5, 3), (21, 20), id="2d-up"),
+]
+APART = [
+    pytest.param((6, 15, 22), (13, 20, 17), 0, id="up-along-0"),
+    pytest.param((11, 14, 9), (4, 9, 16), 0, id="down-along-0"),
+    pytest.param((15, 7, 12), (10, 12, 19), 1, id="up-along-1"),
+    pytest.param((15, 12, 8), (22, 10, 3), 2, id="down-along-2"),
+    pytest.param((5, 12, 9), (5, 8, 13), 0, id="slices-kept"),
+    pytest.param((5, 12, 9), (9, 12, 9), 0, id="only-slices-change"),
+]
+
+
+def noise(shape, seed=0):
+    """Rough voxels far from 0: the hardest case for cubic splines, whose clipping then matters."""
+    return (200 + 90 * np.random.default_rng(seed).normal(size=shape)).astype(np.float32)
+
+
+def blobs(shape, labels=4, seed=3):
+    smooth = gaussian_filter(np.random.default_rng(seed).normal(size=shape), 1.2)
+    edges = np.quantile(smooth, np.linspace(0, 1, labels + 1)[1:-1])
+    return np.digitize(smooth, edges).astype(np.uint8)
+
+
+def resized(voxels, shape, order):
+    """Resize one channel by skimage in double precision."""
+    exact = voxels.astype(np.float64)
+    return resize(exact, shape, order=order, mode="edge", anti_aliasing=False, clip=True)
+
+
+def resized_apart(voxels, shape, order, axis):
+    """Resize slice by slice, then place slices by nearest neighbor: the slow way."""
+    slices = np.moveaxis(voxels, axis, 0)
+    in_plane = [n for other, n in enumerate(shape) if other != axis]
+    stack = np.stack([resized(one, in_plane, order) for one in slices])
+    ratio = len(stack) / shape[axis]
+    positions = np.indices((shape[axis], *in_plane)).astype(float)
+    positions[0] = ratio * (positions[0] + 0.5) - 0.5
+    placed = map_coordinates(stack, positions, order=0, mode="nearest")
+    return np.moveaxis(placed, 0, axis)
+
+
+def winner(segmentation, resize_one):
+    """Return the label of the largest indicator, and where the two largest are clearly apart."""
+    labels = np.unique(segmentation)
+    shares = np.stack([resize_one((segmentation == label).astype(np.float64)) for label in labels])
+    ordered = np.sort(shares, axis=0)
+    return labels[shares.argmax(0)], ordered[-1] - ordered[-2] > 1e-6
+
+
+@pytest.mark.parametrize(
+    ("spacing", "target", "axis"),
+    [
+        pytest.param((5, 1, 1), (1, 1, 1), 0, id="coarse-now"),
+        pytest.param((1, 1, 1), (4, 1, 1), 0, id="coarse-then"),
+        pytest.param((1, 1, 5), (6, 1, 1), 2, id="the-present-one-first"),
+        pytest.param((3, 1, 1), (1, 1, 1), None, id="exactly-at-the-ratio"),
+        pytest.param((0.24, 1.25, 1.25), (1, 1, 1), None, id="two-tie-for-coarsest"),
+        pytest.param((0.24, 1.25, 1.25), (5, 1, 1), None, id="a-tie-now-decides"),
+        pytest.param((5, 1), (1, 1), None, id="2d"),
+    ],
+)
+def test_separate_axis(spacing, target, axis):
+    assert separate_axis(spacing, target) == axis
+
+
+@pytest.mark.parametrize("order", [1, 3])
+@pytest.mark.parametrize(("shape", "wanted"), GRIDS)
+def test_image_is_resampled_as_skimage_resizes_it(shape, wanted, order):
+    image = np.stack([noise(shape, 1), -5 * noise(shape, 2)])
+    resampled = resample_image(image, wanted, order=order)
+    assert resampled.dtype == np.float32
+    for channel, given in zip(resampled, image, strict=True):
+        expected = resized(given, wanted, order)
+        np.testing.assert_allclose(channel, expected, rtol=0, atol=1e-4 * given.std())
+
+
+@pytest.mark.parametrize("order", [1, 3])
+@pytest.mark.parametrize(("shape", "wanted", "axis"), APART)
+def test_image_with_a_separate_axis_is_resampled_slice_by_slice(shape, wanted, axis, order):
+    image = noise((2, *shape))
+    resampled = resample_image(image, wanted, order=order, separate=axis)
+    for channel, given in zip(resampled, image, strict=True):
+        expected = resized_apart(given, wanted, order, axis)
+        np.testing.assert_allclose(channel, expected, rtol=0, atol=1e-4 * given.std())
+
+
+@pytest.mark.parametrize(("shape", "wanted"), GRIDS)
+def test_segmentation_takes_the_label_of_the_largest_indicator(shape, wanted):
+    segmentation = blobs(shape)
+    expected, clear = winner(segmentation, lambda one: resized(one, wanted, 1))
+    resampled = resample_segmentation(segmentation, wanted)
+    assert resampled.dtype == segmentation.dtype
+    np.testing.assert_array_equal(resampled[clear], expected[clear])
+
+
+@pytest.mark.parametrize(("shape", "wanted", "axis"), APART)
+def test_segmentation_with_a_separate_axis_takes_whole_slices(shape, wanted, axis):
+    segmentation = blobs(shape)
+    expected, clear = winner(segmentation, lambda one: resized_apart(one, wanted, 1, axis))
+    resampled = resample_segmentation(segmentation, wanted, separate=axis)
+    assert clear.mean() > 0.5
+    np.testing.assert_array_equal(resampled[clear], expected[clear])
+
+
+def test_segmentation_ties_go_to_the_smaller_label():
+    # Halving averages neighbors: each pair below is a tie of 1/2 to 1/2.
+    pairs = np.array([[0, 7], [7, 0], [7, 9], [9, 7], [9, 9]], np.uint16)
+    np.testing.assert_array_equal(resample_segmentation(pairs, (5, 1)), [[0], [0], [7], [7], [9]])
+
+
+def test_labels_that_lie_between_others_do_not_appear():
+    segmentation = np.zeros((4, 9, 11), np.uint8)
+    segmentation[:, 3:, 5:] = 200
+    assert set(np.unique(resample_segmentation(segmentation, (7, 20, 17)))) == {0, 200}
+
+
+@pytest.mark.parametrize("separate", [None, 0])
+def test_same_shape_returns_the_same_object(separate):
+    image, segmentation = noise((2, 3, 5, 4)), blobs((3, 5, 4))
+    assert resample_image(image, (3, 5, 4), separate=separate) is image
+    assert resample_segmentation(segmentation, (3, 5, 4), separate=separate) is segmentation
+
+
+def test_arguments_are_left_unchanged():
+    image, segmentation = noise((1, 6, 5, 9)), blobs((6, 5, 9))
+    before = image.copy(), segmentation.copy()
+    resample_image(image, (4, 7, 9))
+    resample_segmentation(segmentation, (4, 7, 9))
+    np.testing.assert_array_equal(image, before[0])
+    np.testing.assert_array_equal(segmentation, before[1])
+
+
+@pytest.mark.parametrize("separate", [None, 0, 2])
+def test_turned_view_gives_what_its_copy_gives(separate):
+    view = noise((2, 9, 6, 11)).transpose(0, 3, 1, 2)
+    resampled = resample_image(view, (8, 13, 6), separate=separate)
+    copied = resample_image(np.ascontiguousarray(view), (8, 13, 6), separate=separate)
+    np.testing.assert_allclose(resampled, copied, rtol=1e-6)
+
+
+def test_overshoot_is_clipped_to_the_range_of_the_channel():
+    edge = np.zeros((2, 8, 10), np.float32)
+    edge[0, :, 5:], edge[1, :, 5:] = 1, 1000
+    resampled = resample_image(edge, (16, 23))
+    assert [(c.min(), c.max()) for c in resampled] == [(0, 1), (0, 1000)]
+
+
+def test_overshoot_is_clipped_to_the_range_of_the_slice_where_an_axis_is_apart():
+    edge = np.zeros((1, 2, 8, 10), np.float32)
+    edge[0, 0, :, 5:], edge[0, 1, :, 5:] = 1, 1000
+    resampled = resample_image(edge, (2, 16, 23), separate=0)[0]
+    assert [(one.min(), one.max()) for one in resampled] == [(0, 1), (0, 1000)]
+
+
+def test_full_mask_stays_full():
+    assert resample_mask(np.ones((3, 4, 5), bool), (6, 2, 9)).all()
+
+
+def test_mask_is_resampled_as_a_segmentation_of_two_labels():
+    mask = blobs((9, 14, 12), labels=2).astype(bool)
+    expected, clear = winner(mask, lambda one: resized(one, (13, 9, 20), 1))
+    resampled = resample_mask(mask, (13, 9, 20))
+    assert resampled.dtype == bool
+    np.testing.assert_array_equal(resampled[clear], expected[clear])
+
+
+def test_linear_matrix_of_doubling_two_voxels():
+    # Output centers lie at -1/4, 1/4, 3/4 and 5/4 of the input.
+    expected = [[1, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]]
+    np.testing.assert_allclose(axis_matrix(2, 4, 1), expected, atol=1e-7)
+
+
+@pytest.mark.parametrize(("n_in", "n_out"), [(1, 5), (5, 1), (40, 13), (13, 40), (97, 96)])
+def test_matrix_keeps_a_constant_and_cannot_be_changed(n_in, n_out):
+    matrix = axis_matrix(n_in, n_out, 3)
+    assert matrix.shape == (n_out, n_in)
+    np.testing.assert_allclose(matrix.sum(1), 1, atol=1e-5)
+    with pytest.raises(ValueError, match="read-only"):
+        matrix[0, 0] = 2
+
+
+@pytest.mark.parametrize(
+    ("n_in", "n_out", "indices"),
+    [
+        pytest.param(3, 6, [0, 0, 1, 1, 2, 2], id="doubled"),
+        pytest.param(4, 2, [1, 3], id="halved-ties-to-the-higher"),
+        pytest.param(5, 3, [0, 2, 4], id="5-to-3"),  # centers at 1/3, 2 and 11/3
+        pytest.param(1, 3, [0, 0, 0], id="one-slice"),
+    ],
+)
+def test_nearest_indices(n_in, n_out, indices):
+    assert nearest_indices(n_in, n_out).tolist() == indices
