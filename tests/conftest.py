@@ -1,12 +1,27 @@
-"""Builds plans that no planner made, so that a test states every value that it depends on."""
+"""What every test may use."""
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from autoseg.core.fingerprint import ChannelStatistics
 from autoseg.core.network_spec import Arch, Style
 from autoseg.core.plan import Configuration, Normalization, Plan, Topology
+
+
+@pytest.fixture(autouse=True)
+def _keep_away_from_workspaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run every test in an empty folder, so that none finds or leaves a workspace."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("AUTOSEG_WORKSPACE", raising=False)
+
+
+@pytest.fixture
+def autoseg_command() -> list[str]:
+    """The program as a command of its own, for tests that kill it."""
+    return [sys.executable, "-c", "from autoseg.cli.main import console; console()"]
 
 
 @pytest.fixture

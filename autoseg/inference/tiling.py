@@ -25,7 +25,8 @@ def tile_starts(size: int, tile: int, step_fraction: float = 0.5) -> tuple[int, 
     tile : int
         Voxels of a tile.
     step_fraction : float
-        Largest distance of neighboring tiles as a fraction of their edge, above 0 and at most 1.
+        Largest distance of neighboring tiles as a fraction of their edge, above 0 and at most 1;
+        at least one voxel.
 
     Returns
     -------
@@ -37,7 +38,8 @@ def tile_starts(size: int, tile: int, step_fraction: float = 0.5) -> tuple[int, 
     >>> tile_starts(110, 64)
     (0, 23, 46)
     """
-    count = ceil((size - tile) / (tile * step_fraction)) + 1
+    # A tile of one voxel, a slice, must not be taken twice.
+    count = ceil((size - tile) / max(1.0, tile * step_fraction)) + 1
     if count == 1:
         return (0,)
     return tuple(round(k * (size - tile) / (count - 1)) for k in range(count))

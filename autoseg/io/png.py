@@ -52,7 +52,7 @@ def decode_png(data: bytes | bytearray, where: str) -> Decoded:
     if pixels.dtype == np.bool_:
         pixels = pixels.astype(np.uint8)
     elif header.bits in (2, 4):
-        pixels //= 255 // (2**header.bits - 1)  # undoes Pillow's stretch to 0-255
+        pixels = pixels // (255 // (2**header.bits - 1))  # undoes Pillow's stretch to 0-255
     return Decoded(
         stored=pixels[None],
         geometry=Geometry(

@@ -59,9 +59,9 @@ def choose_device(asked: str = "auto") -> Device:
     """
     if asked == "auto":
         asked = "cuda" if torch.cuda.is_available() else "mps" if _has_mps() else "cpu"
-    kind, _, number = asked.partition(":")
+    kind, colon, number = asked.partition(":")
     available = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(_has_mps())}
-    if kind not in available or (number and not number.isdigit()):
+    if kind not in available or (colon and not number.isdecimal()):
         raise UsageError(
             f"device {asked!r} is unknown; allowed are auto, cpu, cuda, cuda:N and mps"
         )

@@ -224,35 +224,45 @@ def _tell_start(setup: "FoldSetup", progress: Progress) -> None:
         f"{len(setup.cases)} cases, patch {'x'.join(map(str, configuration.patch_size))}, "
         f"batch {config.batch_size(configuration)}, {length}, preset {config.preset}"
     )
-    for decision in description.decisions:
-        progress.note(f"  {decision.subject} = {decision.value} ({decision.rule})")
+    changed = [f"{d.subject.rpartition('.')[2]} {d.value}" for d in description.decisions]
+    if changed:
+        progress.note(f"other than nnU-Net's recipe: {', '.join(changed)}; model.json says why")
 
 
 def _listener(setup: "FoldSetup", journal: Journal, progress: Progress) -> "Listener":
     config = setup.description.training
-    last = {"pseudo_dice": float("nan"), "train_loss": float("nan")}
+    last: dict[str, float] = {}
     progress.start(f"fold {setup.number}", 1000)
-    told = [0]
+    told = 0
 
     def listen(report: "Report") -> None:
-        values = report.values
+        nonlocal told
         if report.epoch_is_complete:
-            last.update(values)
-            journal.record("epoch", epoch=report.epoch, **values)
-        epochs = f"/{config.epochs}" if config.epochs else ""
-        line = (
-            f"epoch {report.epoch + 1}{epochs}  loss {last['train_loss']:.3f}  "
-            f"Dice {last['pseudo_dice']:.3f}  wait {values['wait_fraction']:.0%}  "
-            f"ETA {int(report.remaining_s) // 60}:{int(report.remaining_s) % 60:02d}"
-        )
+            last.update(report.values)
+            journal.record("epoch", epoch=report.epoch, **report.values)
+        line = _progress_line(report, last, config.epochs)
         progress.status(line)
-        while told[0] < int(report.fraction * 1000):
-            told[0] += 1
+        while told < int(report.fraction * 1000):
+            told += 1
             progress.advance("")
         if report.epoch_is_complete:
             progress.note(line)
 
     return listen
+
+
+def _progress_line(report: "Report", last: dict[str, float], epochs: int | None) -> str:
+    """Say where a training stands; losses and Dice are those of the last whole epoch."""
+    minutes, seconds = divmod(int(report.remaining_s), 60)
+    parts = [f"epoch {report.epoch + 1}" + (f"/{epochs}" if epochs else "")]
+    if "train_loss" in last:
+        parts.append(f"loss {last['train_loss']:.3f}")
+    if "validation_loss" in last:
+        parts.append(f"validation {last['validation_loss']:.3f}")
+    if "pseudo_dice" in last:
+        parts.append(f"Dice {last['pseudo_dice']:.3f}")
+    parts += [f"wait {report.values['wait_fraction']:.0%}", f"ETA {minutes}:{seconds:02d}"]
+    return "  ".join(parts)
 
 
 def _keep_weights(

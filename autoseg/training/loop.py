@@ -15,6 +15,7 @@ from autoseg.core.errors import InterruptedRun, TrainingError
 from autoseg.core.training_config import TrainingConfig
 from autoseg.training import checkpoint
 from autoseg.training.batches import stream
+from autoseg.training.losses.segmentation import segmentation_loss
 from autoseg.training.schedule import cosine, polynomial
 from autoseg.training.setup import FoldSetup
 from autoseg.training.step import TrainState, make_state, training_step
@@ -166,14 +167,14 @@ def _train_epoch(
         )
     values |= {"train_loss": train_loss, "epoch_s": perf_counter() - began}
     if not stopped():
-        values |= pseudo_dice(setup, state, epoch)
+        values |= patch_scores(setup, state, epoch)
         state.history.append({"epoch": epoch, "step": state.step, **values})
         _tell(listener, config, state, clock, values, complete=True)
 
 
 @torch.no_grad()
-def pseudo_dice(setup: FoldSetup, state: TrainState, epoch: int) -> dict[str, float]:
-    """Return the Dice of each label over random validation patches, and their mean.
+def patch_scores(setup: FoldSetup, state: TrainState, epoch: int) -> dict[str, float]:
+    """Return the loss and the Dice of each label over random validation patches.
 
     Overlaps are summed over all patches before the ratio; a label without any voxel in reference
     and prediction is left out. It follows a training cheaply; it does not replace validation.
@@ -181,13 +182,17 @@ def pseudo_dice(setup: FoldSetup, state: TrainState, epoch: int) -> dict[str, fl
     source = setup.source("validation")
     steps = setup.description.training.validation_steps
     labels = setup.description.dataset.labels
+    batch_dice = setup.description.configuration.batch_dice
     counts = torch.zeros(labels.count, labels.count, dtype=torch.int64)
+    losses = []
     state.network.eval()
     for batch in stream(
         source, [(epoch, step) for step in range(steps)], setup.device.torch_device
     ):
         with setup.device.precision():
-            predicted = state.network(batch.images)[0].argmax(1)
+            logits = state.network(batch.images)[0]
+        losses.append(segmentation_loss(logits, batch.targets, batch_dice=batch_dice))
+        predicted = logits.argmax(1)
         pairs = batch.targets * labels.count + predicted
         counts += torch.bincount(pairs.flatten().cpu(), minlength=labels.count**2).view_as(counts)
     overlap = counts.diagonal()
@@ -197,7 +202,8 @@ def pseudo_dice(setup: FoldSetup, state: TrainState, epoch: int) -> dict[str, fl
         for label in labels.foreground
         if total[label] > 0
     }
-    return {**dice, "pseudo_dice": sum(dice.values()) / len(dice)} if dice else {}
+    mean = {"pseudo_dice": sum(dice.values()) / len(dice)} if dice else {}
+    return {"validation_loss": float(torch.stack(losses).mean()), **dice, **mean}
 
 
 def _tell(

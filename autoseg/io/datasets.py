@@ -1,0 +1,234 @@
+"""Raw datasets: finds the cases of a folder, in either known layout, and the images to predict."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from autoseg.core.dataset import Case, Dataset, DatasetDescription
+from autoseg.core.errors import AutosegError, DatasetError, RefusedCasesError, UsageError
+from autoseg.io.dataset_json import (
+    Entries,
+    channel_names,
+    layout_of,
+    parse_labels,
+    text,
+    whole_number,
+)
+from autoseg.io.documents import LARGEST_BYTES, parse_json
+from autoseg.io.guard import FILE_ENDINGS, file_ending
+from autoseg.io.layouts import (
+    Listing,
+    channel_groups,
+    channel_problems,
+    list_decathlon,
+    list_nnunet,
+)
+from autoseg.io.listing import look_alikes, stem, unsafe_names, visible_names
+
+LISTED_PROBLEMS: Final = 10
+"""Problems that an error's message lists; the error itself carries all."""
+
+
+def read_dataset(folder: Path) -> Dataset:
+    """Read the description and the cases of a raw dataset.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder with ``dataset.json``, in the layout of the Medical Segmentation Decathlon or of
+        nnU-Net. Its name is the dataset's.
+
+    Raises
+    ------
+    UsageError
+        If there is no such folder.
+    DatasetError
+        If ``dataset.json`` is missing or says something that no dataset can be.
+    DocumentError
+        If it is no strict JSON.
+    RefusedCasesError
+        If files are missing, left over, ambiguous or in the wrong number; it lists all at once.
+
+    Notes
+    -----
+    Files whose names begin with a dot are ignored. No image is opened.
+    """
+    folder = folder.resolve() if folder.name in ("", "..") else folder.absolute()
+    entries, where = _read_entries(folder)
+    layout = layout_of(entries, where)
+    labels = parse_labels(entries, layout, where)
+    channels = channel_names(entries, layout, where)
+    if layout == "decathlon":
+        listing = list_decathlon(folder, entries["training"])
+    else:
+        listing = list_nnunet(folder, len(channels), text(entries, "file_ending", where))
+    problems = [*listing.problems, *_wrong_count(entries, listing, where)]
+    if problems:
+        raise _refused(f"{folder}: the layout has", problems)
+    return Dataset(
+        description=DatasetDescription(
+            name=folder.name, channels=channels, labels=labels, file_ending=listing.file_ending
+        ),
+        folder=str(folder),
+        cases=listing.cases,
+    )
+
+
+def images_for_prediction(source: Path, description: DatasetDescription) -> tuple[Case, ...]:
+    """Find the cases to predict.
+
+    Parameters
+    ----------
+    source : Path
+        A file, or a folder of files: ``case_0000.nii.gz``, ``case_0001.nii.gz`` ... with one file
+        per channel, or one file per case, which then holds all channels.
+    description : DatasetDescription
+        Channels and format that the model was trained on.
+
+    Returns
+    -------
+    tuple of Case
+        Sorted by name; paths in full, no segmentation.
+
+    Raises
+    ------
+    UsageError
+        If there is no such file or folder.
+    RefusedCasesError
+        If a file belongs to no case or a case is incomplete; it lists all at once.
+
+    Notes
+    -----
+    A file name that ends with ``_0000`` tells that files are channels. Files whose names begin with
+    a dot are ignored.
+    """
+    if not source.exists():
+        raise UsageError(
+            f"{source}: there is no such file or folder",
+            hint="give the folder of the images to segment, or one image",
+        )
+    folder = (source if source.is_dir() else source.parent).absolute()
+    names = visible_names(source) if source.is_dir() else [source.name]
+    allowed = _allowed_endings(description)
+    images = [name for name in names if file_ending(Path(name)) in allowed]
+    problems: list[AutosegError] = [
+        DatasetError(
+            f"{folder / name}: is no image of this model; allowed endings are {', '.join(allowed)}",
+            rule="E-SET-42",
+            hint="leave only images in the folder, in the format of the training images",
+        )
+        for name in names
+        if name not in images
+    ]
+    problems += unsafe_names(images, str(folder))
+    problems += look_alikes(((stem(name), name) for name in images), str(folder))
+    cases, more = _group(folder, images, len(description.channels))
+    problems += more
+    if problems:
+        raise _refused(f"{source}: the images have", problems)
+    if not cases:
+        raise UsageError(
+            f"{source}: holds no images; needed are files ending with {' or '.join(allowed)}",
+            hint="give the folder of the images to segment, or one image",
+        )
+    return cases
+
+
+def _group(
+    folder: Path, names: list[str], channels: int
+) -> tuple[tuple[Case, ...], list[AutosegError]]:
+    """Group files to cases: by channel number if some end with _0000, else each on its own."""
+    problems: list[AutosegError] = []
+    if not any(stem(name).endswith("_0000") for name in names):
+        return tuple(
+            Case(name=stem(name), images=(str(folder / name),)) for name in sorted(names, key=stem)
+        ), problems
+    groups, strays = channel_groups(names)
+    problems += [
+        DatasetError(
+            f"{folder / name}: has no channel number, though other files in the folder have one",
+            rule="E-SET-42",
+            hint="name either all files <case>_0000, <case>_0001 and so on, or none",
+        )
+        for name in strays
+    ]
+    for case, files in groups.items():
+        problems += channel_problems(case, files, channels, folder)
+    problems += look_alikes(
+        ((case, next(iter(files.values()))) for case, files in groups.items()), str(folder)
+    )
+    return tuple(
+        Case(name=case, images=tuple(str(folder / files[number]) for number in sorted(files)))
+        for case, files in sorted(groups.items())
+    ), problems
+
+
+def _allowed_endings(description: DatasetDescription) -> tuple[str, ...]:
+    """Return the endings of the same format: a model of .nii.gz files takes .nii too."""
+    if description.file_ending == ".png":
+        return (".png",)
+    return tuple(ending for ending in FILE_ENDINGS if ending != ".png")
+
+
+def _read_entries(folder: Path) -> tuple[Entries, str]:
+    path = folder / "dataset.json"
+    if not folder.is_dir():
+        raise UsageError(
+            f"{folder}: there is no such folder",
+            hint="give the folder of a raw dataset, the one that holds dataset.json",
+        )
+    try:
+        if path.stat().st_size > LARGEST_BYTES:
+            raise DatasetError(
+                f"{path}: has {path.stat().st_size} bytes, allowed are {LARGEST_BYTES}",
+                rule="E-SET-46",
+                hint="leave only the description in it",
+            )
+        entries = parse_json(path.read_bytes(), str(path))
+    except OSError as error:
+        raise DatasetError(
+            f"{folder}: dataset.json cannot be read ({error.strerror}); "
+            f"the folder holds {visible_names(folder)[:5]}",
+            rule="E-SET-42",
+            hint="give the folder that holds dataset.json, or write one",
+        ) from error
+    if not isinstance(entries, dict):
+        raise DatasetError(
+            f"{path}: holds {str(entries)[:40]!r}, needed is an object with keys",
+            rule="E-SET-46",
+            hint="write dataset.json as the documentation of the dataset format shows",
+        )
+    return entries, str(path)
+
+
+def _wrong_count(entries: Entries, listing: Listing, where: str) -> list[AutosegError]:
+    if not listing.cases and not listing.problems:
+        return [
+            DatasetError(
+                f"{where}: there are 0 training cases, needed is at least 1",
+                rule="E-SET-47",
+                hint="put images into imagesTr and segmentations into labelsTr",
+            )
+        ]
+    announced = whole_number(entries, "numTraining", where)
+    if announced is None or announced == len(listing.cases):
+        return []
+    return [
+        DatasetError(
+            f"{where}: numTraining is {announced}, but {len(listing.cases)} cases were found",
+            rule="E-SET-46",
+            hint="correct numTraining, or find the cases that are missing",
+        )
+    ]
+
+
+def _refused(what: str, problems: Sequence[AutosegError]) -> RefusedCasesError:
+    listed = "; ".join(problem.text for problem in problems[:LISTED_PROBLEMS])
+    more = len(problems) - LISTED_PROBLEMS
+    return RefusedCasesError(
+        f"{what} {len(problems)} problem{'s' if len(problems) > 1 else ''}: {listed}"
+        + (f" and {more} more" if more > 0 else ""),
+        tuple(problems),
+        rule=problems[0].rule,
+        hint=problems[0].hint,
+    )

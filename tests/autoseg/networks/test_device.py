@@ -1,0 +1,74 @@
+import pytest
+import torch
+from torch import nn
+
+from autoseg.core.errors import UsageError
+from autoseg.networks.device import Device, choose_device, place_network
+
+CPU = torch.device("cpu")
+
+
+def test_cpu_is_always_there():
+    device = choose_device("cpu")
+    assert device.torch_device == CPU
+    assert device.autocast in (None, torch.bfloat16)
+    assert choose_device("cpu:0").torch_device.type == "cpu"
+
+
+def test_auto_takes_a_device_that_works():
+    device = choose_device()
+    assert torch.ones(3, device=device.torch_device).sum().item() == 3
+
+
+@pytest.mark.parametrize(
+    "name", ["gpu", "", "cpu:", "cuda:", "cuda:-1", "cuda:x", "cpu:²", "auto:0"]
+)
+def test_unknown_device_is_refused(name):
+    with pytest.raises(UsageError, match=rf"device '{name}' is unknown; allowed are auto, cpu"):
+        choose_device(name)
+
+
+def test_device_that_the_machine_lacks_is_refused_with_a_way_out():
+    with pytest.raises(UsageError, match="device 'cpu:1': this machine has 1 of kind cpu") as error:
+        choose_device("cpu:1")
+    assert "--device auto" in error.value.hint
+    count = torch.cuda.device_count()
+    with pytest.raises(UsageError, match=f"device 'cuda:{count}': this machine has {count}"):
+        choose_device(f"cuda:{count}")
+
+
+@pytest.mark.parametrize(
+    ("autocast", "text", "scales"),
+    [
+        pytest.param(None, "cpu in float32", False, id="float32"),
+        pytest.param(torch.bfloat16, "cpu in bfloat16", False, id="bfloat16"),
+        pytest.param(torch.float16, "cpu in float16", True, id="float16"),
+    ],
+)
+def test_only_half_precision_needs_its_gradients_scaled(autocast, text, scales):
+    device = Device(torch_device=CPU, autocast=autocast)
+    assert str(device) == text
+    assert device.scales_gradients is scales
+
+
+@pytest.mark.parametrize("autocast", [None, torch.bfloat16])
+def test_convolutions_run_in_the_precision_of_the_device(autocast):
+    convolution, x = nn.Conv2d(1, 2, 3), torch.ones(1, 1, 5, 6)
+    with Device(torch_device=CPU, autocast=autocast).precision():
+        assert convolution(x).dtype == (autocast or torch.float32)
+    assert convolution(x).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("axes", "convolution", "order"),
+    [
+        pytest.param(2, nn.Conv2d(3, 4, 3), torch.channels_last, id="2d"),
+        pytest.param(3, nn.Conv3d(3, 4, 3), torch.channels_last_3d, id="3d"),
+    ],
+)
+def test_placed_weights_lie_in_channels_last_order_and_are_the_same(axes, convolution, order):
+    before = convolution.weight.detach().clone()
+    placed = place_network(convolution, Device(torch_device=CPU, autocast=None), axes=axes)
+    assert placed is convolution
+    assert placed.weight.is_contiguous(memory_format=order)
+    torch.testing.assert_close(placed.weight.detach(), before, rtol=0, atol=0)

@@ -1,0 +1,114 @@
+import json
+import multiprocessing
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+import autoseg
+from autoseg.cli.main import main
+from autoseg.io.images import read_image
+
+SHORT = ["--preset", "fast", "--epochs", "4", "--steps-per-epoch", "20", "--device", "cpu"]
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_the_three_lines_make_a_model_that_segments_new_3d_images(msd, tmp_path, capsys):
+    assert main(["plan_and_preprocess", "-d", "7", "--data", str(msd.parent)]) == 0
+    assert main(["train", "3d_fullres", "0", *SHORT]) == 0
+    assert main(["predict", "-i", str(msd / "imagesTs"), "-o", "masks"]) == 0
+    capsys.readouterr()
+    arguments = ["evaluate", "-i", "masks", "-r", str(msd / "labelsTs"), "--json"]
+    assert main(arguments) == 0
+    scores = json.loads(capsys.readouterr().out)
+    assert scores["mean_dice"] > 0.85
+    source = nib.load(msd / "imagesTs" / "case_06.nii.gz")
+    made = nib.load(tmp_path / "masks" / "case_06.nii.gz")
+    assert made.shape == source.shape
+    np.testing.assert_allclose(made.affine, source.affine, atol=1e-6)
+    reference = np.asarray(nib.load(msd / "labelsTs" / "case_06.nii.gz").dataobj)
+    predicted = np.asarray(made.dataobj)
+    # An independent Dice of the box: twice the overlap over the sum of both sizes.
+    overlap = np.sum((reference == 1) & (predicted == 1))
+    dice = 2 * overlap / (np.sum(reference == 1) + np.sum(predicted == 1))
+    assert scores["cases"][0]["overlaps"][0]["dice"] == pytest.approx(dice)
+
+
+def test_2d_images_are_trained_and_segmented_in_their_own_file_type(png, tmp_path, capsys):
+    assert main(["plan_and_preprocess", "-d", str(png)]) == 0
+    assert main(["train", "2d", "0", *SHORT]) == 0
+    assert main(["predict", "-i", str(png / "imagesTs"), "-o", "masks"]) == 0
+    assert [p.name for p in (tmp_path / "masks").glob("*.png")] == ["case_6.png"]
+    capsys.readouterr()
+    assert main(["evaluate", "-i", "masks", "-r", str(png / "labelsTs"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["mean_dice"] > 0.85
+
+
+def test_a_2d_configuration_segments_3d_images_slice_by_slice(msd, capsys):
+    arguments = ["run", "-d", str(msd), "-c", "2d", "-f", "1", *SHORT, "--json", "--quiet"]
+    assert main(arguments) == 0
+    folds = json.loads(capsys.readouterr().out)["folds"]
+    assert folds["2d/1"]["mean_dice"] > 0.7
+
+
+def test_run_takes_4d_images_of_several_channels_and_keeps_what_is_done(
+    tmp_path, capsys, write_msd_dataset
+):
+    raw = write_msd_dataset(tmp_path / "Task08_Channels", channels=2)
+    arguments = ["run", "-d", str(raw), "-c", "3d_fullres", "-f", "0", *SHORT, "--json"]
+    assert main(arguments) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert first["folds"]["3d_fullres/0"]["mean_dice"] > 0.8
+    before = files_below(tmp_path / "autoseg_workspace" / "Task08_Channels" / "models")
+    assert main(arguments) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == first
+    assert "trained" not in captured.err
+    assert files_below(tmp_path / "autoseg_workspace" / "Task08_Channels" / "models") == before
+
+
+def test_a_loaded_model_segments_arrays_and_writes_nothing(msd, tmp_path):
+    assert main(["plan_and_preprocess", "-d", str(msd), "--quiet"]) == 0
+    assert main(["train", "3d_fullres", "0", *SHORT, "--quiet"]) == 0
+    assert main(["predict", "-i", str(msd / "imagesTs"), "-o", "masks", "--device", "cpu"]) == 0
+    model_folder = tmp_path / "autoseg_workspace/Task07_Shapes/models/default/3d_fullres/default"
+    before = files_below(tmp_path)
+    image = read_image(msd / "imagesTs" / "case_06.nii.gz")
+    model = autoseg.load(model_folder, device="cpu")
+    array = model.predict(image.voxels, image.geometry.spacing)
+    assert files_below(tmp_path) == before
+    assert array.shape == image.geometry.shape
+    written = np.asarray(nib.load(tmp_path / "masks" / "case_06.nii.gz").dataobj)
+    np.testing.assert_array_equal(image.geometry.to_file(array), written)
+    assert not multiprocessing.active_children()
+
+
+def test_training_a_finished_fold_again_is_a_usage_error_that_names_the_way_out(msd, capsys):
+    assert main(["run", "-d", str(msd), "-c", "2d", "-f", "0", *SHORT, "--quiet"]) == 0
+    capsys.readouterr()
+    assert main(["train", "2d", "0", *SHORT]) == 2
+    message = capsys.readouterr().err
+    assert "fold 0 is trained and validated already" in message
+    assert "hint: train another --run NAME" in message
+
+
+def test_a_run_started_with_other_settings_is_refused_with_what_differs(msd, capsys):
+    assert main(["run", "-d", str(msd), "-c", "2d", "-f", "0", *SHORT, "--quiet"]) == 0
+    capsys.readouterr()
+    assert main(["train", "2d", "1", *SHORT, "--seed", "5"]) == 2
+    assert "was started with another training" in capsys.readouterr().err
+    assert main(["train", "2d", "1", *SHORT, "--seed", "5", "--run", "five", "--quiet"]) == 0
+
+
+def test_explain_tells_why_the_patch_is_what_it_is(msd, capsys):
+    assert main(["plan_and_preprocess", "-d", str(msd), "--quiet"]) == 0
+    capsys.readouterr()
+    assert main(["explain"]) == 0
+    page = capsys.readouterr().out
+    assert "Configuration 3d_fullres" in page
+    assert "patch" in page
+    assert "because" in page

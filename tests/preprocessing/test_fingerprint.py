@@ -1,0 +1,126 @@
+import numpy as np
+import pytest
+
+from autoseg.core.errors import DatasetError
+from autoseg.core.fingerprint import CaseMeasurement
+from preprocessing.fingerprint import RANKS, _sketch, summarize
+
+
+def measured(name, *channels, shape=(9, 8, 7), notes=()):
+    """Return the measurement of a case with these foreground intensities, one array a channel."""
+    return CaseMeasurement(
+        name=name,
+        key="key",
+        shape=shape,
+        shape_after_crop=tuple(n - 1 for n in shape),
+        spacing=(2.5, 0.5, 0.75),
+        class_voxels=(100, len(channels[0])),
+        channels=tuple(_sketch(np.asarray(values, np.float32)) for values in channels),
+        notes=notes,
+    )
+
+
+def rank(value, *cases):
+    """Share of a value's lower neighbors in the pool in which every case weighs the same."""
+    return np.mean([np.searchsorted(np.sort(case), value) / len(case) for case in cases])
+
+
+@pytest.fixture
+def unequal():
+    """A case of many dark voxels and one of few bright ones with a long tail."""
+    rng = np.random.default_rng(5)
+    return (
+        rng.normal(-500, 100, 150_000).astype(np.float32),
+        rng.gamma(2, 200, 4_000).astype(np.float32),
+    )
+
+
+def test_sketch_of_four_voxels():
+    sketch = _sketch(np.array([1, 2, 3, 6], np.float32))
+    assert (sketch.mean, sketch.square) == (3, 12.5)  # (1 + 4 + 9 + 36) / 4
+    assert (sketch.minimum, sketch.maximum) == (1, 6)
+    assert len(sketch.quantiles) == RANKS
+    assert sketch.quantiles[RANKS // 2] == 2.5
+
+
+def test_case_without_foreground_has_no_sketch():
+    assert _sketch(np.empty(0, np.float32)) is None
+
+
+def test_sketch_is_exact_where_float32_sums_are_not():
+    sketch = _sketch(np.full(1_000_003, 16_777.25, np.float32))
+    assert sketch.mean == 16_777.25
+    assert sketch.square == pytest.approx(16_777.25**2, rel=1e-14)
+
+
+def test_every_case_weighs_the_same_however_many_voxels_it_has():
+    statistics = summarize([measured("a", [0.0] * 9_000), measured("b", [8.0])], "Task").channels[0]
+    assert statistics.mean == 4
+    assert statistics.std == 4
+    assert (statistics.minimum, statistics.maximum) == (0, 8)
+    assert (statistics.percentile_00_5, statistics.percentile_99_5) == (0, 8)
+
+
+def test_moments_are_those_of_the_equally_weighted_pool(unequal):
+    first, second = (case.astype(np.float64) for case in unequal)
+    statistics = summarize([measured("a", first), measured("b", second)], "Task").channels[0]
+    mean = (first.mean() + second.mean()) / 2
+    variance = (np.mean((first - mean) ** 2) + np.mean((second - mean) ** 2)) / 2
+    assert statistics.mean == pytest.approx(mean, rel=1e-9)
+    assert statistics.std == pytest.approx(variance**0.5, rel=1e-9)
+
+
+def test_percentiles_are_off_by_less_than_a_tenth_of_a_percent_in_rank(unequal):
+    first, second = unequal
+    third = np.random.default_rng(6).normal(900, 5, 2_500).astype(np.float32)
+    cases = (first, second, third)
+    statistics = summarize(
+        [measured(name, case) for name, case in zip("abc", cases, strict=True)], "Task"
+    ).channels[0]
+    assert rank(statistics.percentile_00_5, *cases) == pytest.approx(0.005, abs=0.001)
+    assert rank(statistics.median, *cases) == pytest.approx(0.5, abs=0.001)
+    assert rank(statistics.percentile_99_5, *cases) == pytest.approx(0.995, abs=0.001)
+
+
+def test_channels_are_kept_apart():
+    channels = summarize([measured("a", [1.0, 3.0], [10.0, 50.0])], "Task").channels
+    assert [(c.mean, c.std) for c in channels] == [(2, 1), (30, 20)]
+
+
+def test_case_without_foreground_is_listed_but_does_not_count():
+    fingerprint = summarize([measured("b", []), measured("a", [4.0, 6.0])], "Task")
+    assert [case.name for case in fingerprint.cases] == ["a", "b"]
+    assert fingerprint.channels[0].mean == 5
+
+
+def test_order_of_the_cases_does_not_matter(unequal):
+    cases = [measured("b", unequal[0], notes=("repaired",)), measured("a", unequal[1])]
+    assert summarize(cases, "Task") == summarize(cases[::-1], "Task")
+
+
+def test_grids_and_notes_are_kept_by_case():
+    fingerprint = summarize(
+        [
+            measured("b", [1.0], shape=(4, 8, 10), notes=("sform used", "2 voxels")),
+            measured("a", [1.0]),
+        ],
+        "Task07",
+    )
+    assert fingerprint.dataset == "Task07"
+    assert fingerprint.cases[1].shape == (4, 8, 10)
+    assert fingerprint.cases[1].shape_after_crop == (3, 7, 9)
+    assert fingerprint.cases[1].spacing == (2.5, 0.5, 0.75)
+    assert fingerprint.cases[1].class_voxels == (100, 1)
+    assert fingerprint.notes == ("b: sform used", "b: 2 voxels")
+
+
+def test_no_case_is_refused():
+    with pytest.raises(DatasetError, match="dataset 'Task07': has no training cases") as refusal:
+        summarize([], "Task07")
+    assert refusal.value.rule == "E-SET-47"
+
+
+def test_no_foreground_in_any_case_is_refused():
+    with pytest.raises(DatasetError, match="dataset 'Task07': no case has any") as refusal:
+        summarize([measured("a", []), measured("b", [])], "Task07")
+    assert refusal.value.rule == "E-VAL-37"
