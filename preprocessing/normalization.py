@@ -64,12 +64,14 @@ def _zscore(x: Floats, nonzero: npt.NDArray[np.bool_], scheme: Normalization) ->
 def _ct(x: Floats, _: npt.NDArray[np.bool_], scheme: Normalization) -> Floats:
     s = scheme.statistics
     clipped: Floats = np.clip(x, np.float32(s.percentile_00_5), np.float32(s.percentile_99_5))
-    return (clipped - np.float32(s.mean)) / np.float32(max(s.std, EPSILON))
+    scaled: Floats = (clipped - np.float32(s.mean)) / np.float32(max(s.std, EPSILON))
+    return scaled
 
 
 def _rescale(x: Floats, _: npt.NDArray[np.bool_], __: Normalization) -> Floats:
     low, high = x.min(), x.max()
-    return (x - low) / np.maximum(high - low, np.float32(EPSILON))
+    scaled: Floats = (x - low) / np.maximum(high - low, np.float32(EPSILON))
+    return scaled
 
 
 def _rgb(x: Floats, _: npt.NDArray[np.bool_], __: Normalization) -> Floats:

@@ -47,7 +47,7 @@ def command(
     from autoseg.io.workspace import find_raw_dataset, find_workspace
     from autoseg.pipeline.fingerprint import measure_dataset
     from autoseg.pipeline.plan import budget_for, make_plan, plan_lines
-    from autoseg.pipeline.preprocess import preprocess_cases
+    from autoseg.pipeline.preprocess import preprocess_cases, trainable
 
     progress, place = make_progress(quiet=quiet), find_workspace(workspace)
     budget = budget_for(gpu_memory_gib)
@@ -66,6 +66,6 @@ def command(
             "configurations": [c.name for c in made.configurations],
             "preprocessed": count,
         },
-        "\n".join([*plan_lines(made), "next: autoseg train 3d_fullres 0, or autoseg explain"]),
+        "\n".join([*plan_lines(made), f"next: autoseg train {trainable(made)[-1]} 0"]),
         as_json=as_json,
     )

@@ -5,6 +5,7 @@ Arrays are indexed ``(z, y, x)``, in 2D ``(y, x)``; world space is RAS+ mm ``(x,
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -17,7 +18,12 @@ Orientation = Literal["canonical", "stored"]
 
 Array = npt.NDArray[Any]
 Matrix = tuple[tuple[float, ...], ...]
-STRICT: dict[str, Any] = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
+STRICT: dict[str, Any] = {
+    "extra": "forbid",
+    "strict": True,
+    "allow_inf_nan": False,
+    "ser_json_inf_nan": "constants",  # and not null, which would be read as "no value"
+}
 """How `autoseg.io.documents` reads a class that carries it as ``__pydantic_config__``."""
 
 
@@ -142,7 +148,7 @@ def resampled_shape(
     Raises
     ------
     GeometryError
-        If the three arguments differ in length or a spacing is not positive.
+        If the three arguments differ in length or a spacing is not positive and finite.
 
     Examples
     --------
@@ -154,10 +160,10 @@ def resampled_shape(
             f"shape {tuple(shape)}, spacing {tuple(spacing)} and target spacing "
             f"{tuple(target_spacing)} must have one entry per axis"
         )
-    if min(*spacing, *target_spacing) <= 0:
+    if not all(0 < edge < inf for edge in (*spacing, *target_spacing)):
         raise GeometryError(
             f"spacing {tuple(spacing)} and target spacing {tuple(target_spacing)} mm "
-            "must be positive"
+            "must be positive and finite"
         )
     return tuple(
         max(1, round(n * a / b)) for n, a, b in zip(shape, spacing, target_spacing, strict=True)

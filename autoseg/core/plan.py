@@ -63,6 +63,16 @@ class Topology:
                 f"topology: {len(self.strides)} strides, {len(self.kernels)} kernels and "
                 f"{len(self.features)} features must be one per stage"
             )
+        if len({len(axes) for axes in (*self.strides, *self.kernels)}) != 1:
+            raise PlanError(
+                f"topology: strides {self.strides} and kernels {self.kernels} must have one entry "
+                "per axis in every stage"
+            )
+        if min(*(n for axes in (*self.strides, *self.kernels) for n in axes), *self.features) < 1:
+            raise PlanError(
+                f"topology: strides {self.strides}, kernels {self.kernels} and features "
+                f"{self.features} must all be at least 1"
+            )
         if any(stride != 1 for stride in self.strides[0]):
             raise PlanError(f"topology: the first stride {self.strides[0]} must be 1 on every axis")
 
@@ -109,11 +119,11 @@ class Configuration:
 
     def __post_init__(self) -> None:
         d = len(self.patch_size)
-        if not d == len(self.spacing) == len(self.median_shape):
+        if not d == len(self.spacing) == len(self.median_shape) == len(self.topology.divisor):
             raise PlanError(
                 f"configuration {self.name!r}: patch_size {self.patch_size}, spacing "
-                f"{self.spacing} mm and median_shape {self.median_shape} must have one entry per "
-                "spatial axis"
+                f"{self.spacing} mm, median_shape {self.median_shape} and the topology's divisor "
+                f"{self.topology.divisor} must have one entry per spatial axis"
             )
         misfits = [
             (size, by)

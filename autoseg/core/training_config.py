@@ -60,7 +60,7 @@ class TrainingConfig:
             raise UsageError("training needs --epochs or --max-minutes; both are unset")
         for name in ("epochs", "steps_per_epoch", "max_minutes", "batch_size_limit"):
             value = getattr(self, name)
-            if value is not None and value <= 0:
+            if value is not None and not value > 0:  # nor NaN
                 raise UsageError(f"{name.replace('_', '-')} is {value}; it must be more than 0")
 
     def batch_size(self, configuration: Configuration) -> int:

@@ -1,7 +1,7 @@
 """Run one function over many items, in this process or in a pool that survives its workers.
 
-A worker that dies or stalls costs the item it held, which is tried once more, alone; the others go
-on. Workers are spawned, ignore Ctrl-C (the parent stops them) and end with their parent.
+A worker that dies or stalls costs the item it held, which is tried once more, alone, after the
+others. Workers are spawned, ignore Ctrl-C (the parent stops them) and end with their parent.
 """
 
 import ctypes
@@ -10,10 +10,15 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from autoseg.core.errors import AutosegError, ResourceError
+
+if TYPE_CHECKING:
+    from pebble import ProcessPool
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
@@ -40,6 +45,8 @@ def run_tasks(
     timeout_s: float | None = None,
 ) -> Iterator[Outcome[Item, Value]]:
     """Apply a function to items and yield each outcome when it is there, in the items' order.
+
+    Items whose worker died or stalled come last, after their second attempt.
 
     Parameters
     ----------
@@ -90,7 +97,7 @@ def _run_pool(
     timeout_s: float | None,
 ) -> Iterator[tuple[Item, Outcome[Item, Value] | None]]:
     """Yield each item's outcome, or None where its worker died or ran out of time."""
-    from pebble import ProcessExpired, ProcessPool
+    from pebble import ProcessPool
 
     pool = ProcessPool(
         max_workers=workers,
@@ -103,10 +110,7 @@ def _run_pool(
             pool.schedule(_attempt, args=[function, item], timeout=timeout_s) for item in items
         ]
         for item, future in zip(items, futures, strict=True):
-            try:
-                yield item, future.result()
-            except (ProcessExpired, TimeoutError):
-                yield item, None
+            yield item, _wait_for(future, pool)
         pool.close()
     except BaseException:
         pool.stop()
@@ -116,8 +120,25 @@ def _run_pool(
         pool.join()
 
 
+def _wait_for(
+    future: "Future[Outcome[Item, Value]]", pool: "ProcessPool"
+) -> Outcome[Item, Value] | None:
+    """Return an outcome, or None if its worker, or the pool with all workers, is lost."""
+    from pebble import ProcessExpired
+
+    # A pool whose idle workers die breaks, and never answers for items still in its queue.
+    while not future.done() and pool.active:
+        wait([future], timeout=1.0)
+    if not future.done():
+        return None
+    try:
+        return future.result()
+    except (ProcessExpired, BrokenProcessPool, TimeoutError):
+        return None
+
+
 def _prepare_worker(parent: int) -> None:
-    """Leave Ctrl-C to the parent, end with it, and use one thread."""
+    """Leave Ctrl-C to the parent, and end with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG

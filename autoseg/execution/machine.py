@@ -76,8 +76,16 @@ def _memory_bytes() -> int:
             available = int(line.split()[1]) * 1024
     limit, used = _read(_CGROUP / "memory.max").strip(), _read(_CGROUP / "memory.current").strip()
     if limit.isdigit() and used.isdigit():
-        available = min(available, max(0, int(limit) - int(used)))
+        available = min(available, max(0, int(limit) - int(used) + _reclaimable_bytes()))
     return available
+
+
+def _reclaimable_bytes() -> int:
+    """Page cache of files read before: it counts as used but makes room when memory is asked."""
+    for line in _read(_CGROUP / "memory.stat").splitlines():
+        if line.startswith("inactive_file "):
+            return int(line.split()[1])
+    return 0
 
 
 def _read(path: Path) -> str:

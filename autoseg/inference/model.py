@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,9 @@ from preprocessing.case import RawGrid, crop_image, resample_case
 WEIGHTS_FILE: Final = "weights.safetensors"
 RECORD_FILE: Final = "fold.json"
 MODEL_FILE: Final = "model.json"
+
+
+Document = TypeVar("Document")
 
 
 def _silent(done: int, total: int) -> None:
@@ -136,10 +139,7 @@ def read_description(folder: Path) -> ModelDescription:
             f"{folder}: is no model folder; it has no {MODEL_FILE}",
             hint="name a folder such as <workspace>/<dataset>/models/<plan>/<configuration>/<run>",
         )
-    try:
-        return documents.read(path, ModelDescription)
-    except AutosegError as error:
-        raise DamagedError(str(error), rule="E-MODEL-59") from error
+    return _read(path, ModelDescription)
 
 
 def read_model(
@@ -193,11 +193,19 @@ def read_model(
     )
 
 
+def _read(path: Path, kind: type[Document]) -> Document:
+    """Read what autoseg itself wrote into a model folder."""
+    try:
+        return documents.read(path, kind)
+    except AutosegError as error:
+        raise DamagedError(str(error), rule="E-MODEL-59", hint=error.hint) from error
+
+
 def _read_fold(folder: Path, description: ModelDescription) -> tuple[str, UNet]:
     from safetensors.torch import load as decode
 
     path = folder / WEIGHTS_FILE
-    record = documents.read(folder / RECORD_FILE, FoldRecord)
+    record = _read(folder / RECORD_FILE, FoldRecord)
     try:
         data = path.read_bytes()
     except OSError as error:

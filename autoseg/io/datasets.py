@@ -1,5 +1,6 @@
 """Raw datasets: finds the cases of a folder, in either known layout, and the images to predict."""
 
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -178,6 +179,12 @@ def _read_entries(folder: Path) -> tuple[Entries, str]:
             hint="give the folder of a raw dataset, the one that holds dataset.json",
         )
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise DatasetError(
+                f"{path}: is no regular file",  # a pipe would be waited for without end
+                rule="E-SET-42",
+                hint="put the file itself in its place",
+            )
         if path.stat().st_size > LARGEST_BYTES:
             raise DatasetError(
                 f"{path}: has {path.stat().st_size} bytes, allowed are {LARGEST_BYTES}",

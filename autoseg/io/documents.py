@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+import stat
+from math import isfinite
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -34,16 +36,13 @@ def read(path: Path, kind: type[Document]) -> Document:
         If the file is missing, too large, no strict JSON, or not of this kind.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for without end
+            raise DocumentError(f"{path}: is no regular file", rule="E-SET-46")
         if path.stat().st_size > LARGEST_BYTES:
-            raise DocumentError(
-                f"{path}: has {path.stat().st_size} bytes, allowed are {LARGEST_BYTES}",
-                rule="E-SET-46",
-            )
+            raise _broken(f"{path}: has {path.stat().st_size} bytes, allowed are {LARGEST_BYTES}")
         data = path.read_bytes()
     except OSError as error:
-        raise DocumentError(
-            f"{path}: cannot be read ({error.strerror})", rule="E-SET-46"
-        ) from error
+        raise _broken(f"{path}: cannot be read ({error.strerror})", "check the path") from error
     return parse(data, kind, str(path))
 
 
@@ -64,8 +63,16 @@ def parse(data: bytes, kind: type[Document], where: str) -> Document:
 
 
 def encode(value: Any) -> bytes:
-    """Turn a document into bytes: indented JSON with a final newline."""
-    return _adapter(type(value)).dump_json(value, indent=1) + b"\n"
+    """Turn a document into bytes: indented JSON with a final newline.
+
+    Raises
+    ------
+    DocumentError
+        If it holds a NaN or an infinity, which `parse` would refuse.
+    """
+    data = _adapter(type(value)).dump_json(value, indent=1) + b"\n"
+    parse_json(data, type(value).__name__)
+    return data
 
 
 def to_json(value: Any) -> dict[str, object]:
@@ -88,36 +95,49 @@ def parse_json(data: bytes, where: str) -> object:
         With rule E-SET-46, naming ``where``.
     """
 
-    def refuse_constant(name: str) -> object:
-        raise DocumentError(f"{where}: holds {name}, which is no JSON number", rule="E-SET-46")
+    def refuse_constant(name: str) -> NoReturn:
+        raise DocumentError(f"{where}: holds {name}, which is no finite number", rule="E-SET-46")
+
+    def finite(text: str) -> float:
+        return float(text) if isfinite(float(text)) else refuse_constant(text[:20])
 
     def refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) < len(pairs):
             keys = [key for key, _ in pairs]
             twice = sorted({key for key in keys if keys.count(key) > 1})
-            raise DocumentError(f"{where}: keys {twice} occur twice", rule="E-SET-46")
+            raise _broken(f"{where}: keys {twice} occur twice", "keep one of them")
         return found
 
     if len(data) > LARGEST_BYTES:
-        raise DocumentError(
-            f"{where}: has {len(data)} bytes, allowed are {LARGEST_BYTES}", rule="E-SET-46"
-        )
+        raise _broken(f"{where}: has {len(data)} bytes, allowed are {LARGEST_BYTES}")
     try:
         value: object = json.loads(
-            data, object_pairs_hook=refuse_duplicates, parse_constant=refuse_constant
+            data,
+            object_pairs_hook=refuse_duplicates,
+            parse_constant=refuse_constant,
+            parse_float=finite,
         )
-    except json.JSONDecodeError as error:
-        raise DocumentError(
+    except DocumentError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise _no_json(error, where) from error
+    return value
+
+
+def _no_json(error: ValueError | RecursionError, where: str) -> DocumentError:
+    if isinstance(error, json.JSONDecodeError):
+        return DocumentError(
             f"{where}: is no JSON at line {error.lineno}, column {error.colno}: {error.msg}",
             rule="E-SET-46",
             hint="mend that line; a JSON checker shows the place",
-        ) from error
-    except UnicodeDecodeError as error:
-        raise DocumentError(f"{where}: is no UTF-8 text ({error})", rule="E-SET-46") from error
-    except RecursionError as error:
-        raise DocumentError(f"{where}: is nested too deeply", rule="E-SET-46") from error
-    return value
+        )
+    if isinstance(error, UnicodeDecodeError):
+        return DocumentError(f"{where}: is no UTF-8 text ({error})", rule="E-SET-46")
+    if isinstance(error, RecursionError):
+        return DocumentError(f"{where}: is nested too deeply", rule="E-SET-46")
+    # Python converts no whole number of more than 4300 digits.
+    return DocumentError(f"{where}: holds too long a number ({error})", rule="E-SET-46")
 
 
 def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
@@ -148,7 +168,13 @@ def _first_problem(error: ValidationError, where: str) -> DocumentError:
         return DocumentError(
             f"{where}: {place}: {cause}{further}", rule=cause.rule, hint=cause.hint
         )
-    return DocumentError(
+    return _broken(
         f"{where}: {place}: {problem['msg']}, found {str(problem['input'])[:60]!r}{further}",
-        rule="E-SET-46",
+        "correct that key, or make the document again",
     )
+
+
+def _broken(
+    message: str, hint: str = "correct the file; a JSON checker shows the place"
+) -> DocumentError:
+    return DocumentError(message, rule="E-SET-46", hint=hint)

@@ -15,15 +15,18 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import IO, Final, NoReturn
 
 from autoseg.core.errors import DamagedError, LockedError, ResourceError
 
 TEMPORARY_SUFFIX: Final = ".autoseg-part"
 """Ending of files that are being written; `lock` removes those of dead processes."""
 
+FOREIGN_PART_S: Final = 24 * 3600
+"""Age from which a temporary file of another host counts as left over, seconds."""
+
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_FORBIDDEN: Final = {errno.EACCES, errno.EPERM, errno.EROFS}
+_FORBIDDEN: Final = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR}
 
 
 def digest(data: bytes | memoryview) -> str:
@@ -57,7 +60,7 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
     DamagedError
         If the disk gives back other bytes than were written; the destination is unchanged.
     """
-    part = path.parent / f".{secrets.token_hex(8)}.{os.getpid()}{TEMPORARY_SUFFIX}"
+    part = path.parent / f".{secrets.token_hex(8)}.{_host()}.{os.getpid()}{TEMPORARY_SUFFIX}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as file:
@@ -102,11 +105,24 @@ def remove(path: Path) -> None:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append one line to a log in a single write, so that lines never interleave."""
+    """Append one line to a log in a single write, so that lines never interleave.
+
+    A line that a crash or a full disk tore stays as it is; the new one starts behind it.
+
+    Raises
+    ------
+    ResourceError
+        If the disk is full or the file cannot be written.
+    """
+    data = f"{line}\n".encode()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab", buffering=0) as file:
-            file.write(f"{line}\n".encode())
+        with path.open("a+b", buffering=0) as file:
+            if file.seek(0, os.SEEK_END):
+                file.seek(-1, os.SEEK_END)
+                data = data if file.read(1) == b"\n" else b"\n" + data
+            if file.write(data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # noqa: TRY301
     except OSError as error:
         _refuse(path, error)
 
@@ -128,7 +144,7 @@ def lock(folder: Path, command: str) -> Iterator[None]:
         If another process holds the folder.
     """
     ensure_writable(folder)
-    with (folder / ".lock").open("a+b") as file:
+    with _open_lock(folder / ".lock") as file:
         if not _try_lock(file.fileno()):
             file.seek(0)
             holder = file.read().decode(errors="replace").strip() or "another process"
@@ -146,12 +162,24 @@ def lock(folder: Path, command: str) -> Iterator[None]:
 
 
 def sweep(folder: Path) -> None:
-    """Remove the temporary files of processes that no longer live, in a folder tree."""
+    """Remove the temporary files of processes that no longer live, in a folder tree.
+
+    Those of another host, which may share the disk, are removed when they are a day old.
+    """
     for part in folder.rglob(f".*{TEMPORARY_SUFFIX}"):
-        process = part.name.removesuffix(TEMPORARY_SUFFIX).rpartition(".")[2]
-        if not (process.isdigit() and _alive(int(process))):
-            with suppress(OSError):
+        host, _, process = part.name.removesuffix(TEMPORARY_SUFFIX).rpartition(".")
+        with suppress(OSError):
+            if host.endswith(f".{_host()}") and process.isdecimal():
+                in_use = _alive(int(process))
+            else:
+                in_use = time.time() - part.stat().st_mtime < FOREIGN_PART_S
+            if not in_use:
                 part.unlink(missing_ok=True)
+
+
+def _host() -> str:
+    """Short name of this host, safe in a file name."""
+    return digest(socket.gethostname().encode())[:8]
 
 
 def _alive(process: int) -> bool:
@@ -164,6 +192,13 @@ def _alive(process: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def _open_lock(path: Path) -> IO[bytes]:
+    try:
+        return path.open("a+b")
+    except OSError as error:
+        _refuse(path, error)
 
 
 def _try_lock(descriptor: int) -> bool:
@@ -201,7 +236,7 @@ def _refuse(path: Path, error: OSError) -> NoReturn:
             rule="E-RES-63",
             hint="free some space, then run the same command again: it carries on",
         ) from error
-    if error.errno in _FORBIDDEN or isinstance(error, (NotADirectoryError, FileExistsError)):
+    if error.errno in _FORBIDDEN or isinstance(error, FileExistsError):
         raise ResourceError(
             f"{path}: cannot be written ({error.strerror})",
             rule="E-RES-62",

@@ -175,8 +175,10 @@ def read_segmentation(
     )
 
 
-def check_same_grid(image: Image, segmentation: Segmentation, name: str = "") -> None:
-    """Refuse a segmentation that does not lie on the grid of its image.
+def check_same_grid(
+    image: Image | Segmentation, segmentation: Segmentation, name: str = ""
+) -> None:
+    """Refuse a segmentation that does not lie on the grid of its image, or of another one.
 
     Parameters
     ----------

@@ -32,7 +32,8 @@ def unsafe_names(names: Iterable[str], where: str) -> list[AutosegError]:
     """Return a problem for each name that holds a line break, NUL or no valid text."""
     return [
         DatasetError(
-            f"{where}: the name {name!r} holds a control character or one that is no Unicode",
+            f"{where}: the name {name!r} holds a control or undecodable character; "
+            "allowed are printable ones",
             rule="E-SET-45",
             hint="rename the file",
         )

@@ -65,7 +65,8 @@ def placement(
     """
     notes = _check_units(header, where)
     _check_pixdim(header, where)
-    affine, form_notes = _agreed_affine(header, file_shape, where)
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused as infinite
+        affine, form_notes = _agreed_affine(header, file_shape, where)
     notes += form_notes + _check_spacing(affine, where)
     return Placement(
         geometry=oriented_geometry(file_shape, affine, orientation), notes=tuple(notes)

@@ -6,7 +6,7 @@ every array; an array is opened only after its digest matched.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -48,6 +48,8 @@ class StoredCase:
     """SHA-256 of each array's file."""
     notes: tuple[str, ...] = ()
     """What the reader repaired."""
+    seal: str = ""
+    """SHA-256 of the record with an empty seal: bit rot may leave valid JSON behind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +67,7 @@ class CaseArrays:
 
 
 def write_case(folder: Path, record: StoredCase, arrays: CaseArrays) -> StoredCase:
-    """Write a case and return its record with the digests filled in.
+    """Write a case and return its record with the digests and the seal filled in.
 
     The record comes last: a case without a valid record counts as not there.
     """
@@ -74,26 +76,21 @@ def write_case(folder: Path, record: StoredCase, arrays: CaseArrays) -> StoredCa
         data = _encode(getattr(arrays, what), len(record.shape))
         digests[what] = files.digest(data)
         files.write_atomically(_array_file(folder, record.name, what), data, durable=False)
-    complete = StoredCase(
-        name=record.name,
-        key=record.key,
-        geometry=record.geometry,
-        crop=record.crop,
-        shape=record.shape,
-        foreground_offsets=record.foreground_offsets,
-        digests=digests,
-        notes=record.notes,
-    )
+    complete = _sealed(replace(record, digests=digests))
     documents.write(_record_file(folder, record.name), complete, durable=False)
     return complete
 
 
 def read_record(folder: Path, name: str) -> StoredCase:
-    """Read the record of a case; `DamagedError` if it is missing or torn."""
+    """Read the record of a case; `DamagedError` if it is missing, torn or changed."""
+    path = _record_file(folder, name)
     try:
-        return documents.read(_record_file(folder, name), StoredCase)
+        record = documents.read(path, StoredCase)
     except AutosegError as error:
         raise _damaged(name, str(error)) from error
+    if record.name != name or record != _sealed(record):
+        raise _damaged(name, f"{path}: is not the record that was written")
+    return record
 
 
 def is_stored(folder: Path, name: str, key: str) -> bool:
@@ -117,8 +114,19 @@ def open_case(folder: Path, record: StoredCase) -> CaseArrays:
     DamagedError
         If a file is missing, its digest differs, or it is no plain array; names the case.
     """
-    opened = {what: _open(_verify(folder, record, what)) for what in _ARRAYS}
+    opened = {}
+    for what in _ARRAYS:
+        path = _verify(folder, record, what)
+        try:
+            opened[what] = _open(path)
+        except (RuntimeError, ValueError) as error:  # how blosc2 says that it cannot decode
+            raise _damaged(record.name, f"{path}: is no plain array") from error
     return CaseArrays(**opened)
+
+
+def _sealed(record: StoredCase) -> StoredCase:
+    plain = replace(record, seal="")
+    return replace(plain, seal=files.digest(documents.encode(plain)))
 
 
 def _record_file(folder: Path, name: str) -> Path:
@@ -173,7 +181,7 @@ def _open(path: Path) -> Any:
 
     array = blosc2.open(str(path), mode="r", mmap_mode="r", dparams=blosc2.DParams(nthreads=1))
     if not isinstance(array, blosc2.NDArray) or set(array.schunk.meta.keys()) != {"b2nd"}:
-        raise DamagedError(f"{path}: is no plain array", rule="E-MODEL-58")
+        raise ValueError(f"{path}: holds more than an array")
     return array
 
 

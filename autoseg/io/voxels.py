@@ -99,7 +99,8 @@ def label_map(
             rule="E-GEO-26",
             hint="store one label map per case",
         )
-    values = decoded.channel(0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = decoded.channel(0)
     notes: tuple[str, ...] = ()
     if values.dtype.kind == "f":
         values, notes = _whole_numbers(values, where)

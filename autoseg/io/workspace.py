@@ -115,7 +115,7 @@ class Workspace:
             If none was planned in this workspace.
         """
         try:
-            name = (self.path / "current").read_text().strip()
+            name = (self.path / "current").read_text(encoding="utf-8", errors="replace").strip()
         except OSError:
             name = ""
         if not name or not self.dataset(name).dataset_file.exists():
@@ -162,7 +162,9 @@ def find_raw_dataset(asked: str, *, data: Path | None = None, start: Path | None
     Raises
     ------
     DatasetError
-        If nothing matches, or several folders do.
+        If nothing matches.
+    UsageError
+        If several folders do.
     """
     if Path(asked).is_dir() and (os.sep in asked or (Path(asked) / "dataset.json").exists()):
         return Path(asked)
@@ -213,7 +215,7 @@ def matching_names(asked: str, names: Iterable[str]) -> tuple[str, ...]:
     known = sorted(set(names))
     if asked in known:
         return (asked,)
-    if asked.isdigit():
+    if asked.isdecimal():
         pattern = re.compile(rf"(?:Task|Dataset)0*{int(asked)}(?:_|$)")
         return tuple(name for name in known if pattern.match(name))
     return tuple(name for name in known if name.partition("_")[0] == asked)

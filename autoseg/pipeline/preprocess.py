@@ -21,6 +21,11 @@ TRAINABLE: Final = ("2d", "3d_fullres")
 """Configurations that this version trains."""
 
 
+def trainable(plan: Plan) -> tuple[str, ...]:
+    """Return the names of the plan's configurations that this version trains."""
+    return tuple(c.name for c in plan.configurations if c.name in TRAINABLE)
+
+
 def preprocess_cases(
     folder: DatasetFolder,
     plan: Plan,
@@ -57,8 +62,7 @@ def preprocess_cases(
         If the disk is too small for what is to be made.
     """
     dataset, fingerprint = folder.read_dataset(), folder.read_fingerprint()
-    planned = {c.name for c in plan.configurations}
-    names = configurations or [name for name in TRAINABLE if name in planned]
+    names = configurations or trainable(plan)
     stores = tuple((name, folder.store(grid_key(plan, plan.configuration(name)))) for name in names)
     with files.lock(folder.path / "preprocessed", f"preprocessing of {folder.name}"):
         count = _announce(folder, dataset, fingerprint, plan, stores, workers, progress)

@@ -12,7 +12,7 @@ from autoseg.io import documents
 from autoseg.io.workspace import DatasetFolder, Workspace
 from autoseg.pipeline.fingerprint import measure_dataset
 from autoseg.pipeline.plan import make_plan
-from autoseg.pipeline.preprocess import TRAINABLE, preprocess_cases
+from autoseg.pipeline.preprocess import preprocess_cases, trainable
 from autoseg.pipeline.train import Training, is_finished, train
 from planners.budget import PlannerBudget
 
@@ -73,8 +73,7 @@ def run(request: RunRequest, *, progress: Progress, started: float | None = None
         request.raw, request.workspace, workers=request.workers, progress=progress
     )
     plan = make_plan(folder, request.workspace, budget=request.budget, name=request.plan)
-    planned = [c.name for c in plan.configurations if c.name in TRAINABLE]
-    configurations = request.configurations or tuple(planned)
+    configurations = request.configurations or trainable(plan)
     preprocess_cases(
         folder, plan, configurations=configurations, workers=request.workers, progress=progress
     )

@@ -1,0 +1,236 @@
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+from torch import nn
+
+from autoseg.core.dataset import DatasetDescription
+from autoseg.core.errors import DamagedError, GeometryError, UsageError, VoxelError
+from autoseg.core.folds import Fold
+from autoseg.core.labels import Labels
+from autoseg.core.model import FoldRecord, ModelDescription
+from autoseg.core.training_config import TrainingConfig
+from autoseg.inference.model import Model, finished_folds, read_model
+from autoseg.io import documents, files
+from autoseg.networks.assembler import build_network
+from autoseg.networks.device import Device
+
+CPU = Device(torch_device=torch.device("cpu"), autocast=None)
+SPACING = (1.0, 1.5, 4.0)
+AXIS_ORDER = (2, 0, 1)
+
+
+class Threshold(nn.Module):
+    """Label 1 where the sum of all channels is above 5."""
+
+    def forward(self, x, levels=1):
+        above = x.sum(1, keepdim=True) - 5
+        return [torch.cat((-above, above), 1)]
+
+
+@pytest.fixture
+def description_of(plan_of, configuration_of):
+    """Describe a model of sagittal images, the mirrored axes those of the plan."""
+
+    def build(channels=1, **options):
+        configuration = configuration_of((4.0, 1.0, 1.5), (4, 8, 12))
+        plan = plan_of(configuration, axis_order=AXIS_ORDER, schemes=("none",) * channels)
+        return ModelDescription(
+            autoseg_version="0",
+            dataset=DatasetDescription(
+                name="Task99_Test",
+                channels=("CT", "PET")[:channels],
+                labels=Labels(names=("background", "organ")),
+                file_ending=".nii.gz",
+            ),
+            plan=plan,
+            configuration_name="3d_fullres",
+            training=TrainingConfig(preset="test", epochs=1, **options),
+            decisions=(),
+        )
+
+    return build
+
+
+@pytest.fixture
+def model_of(description_of):
+    def build(*networks, channels=1):
+        return Model(
+            description=description_of(channels),
+            folds=tuple(range(len(networks))),
+            digests=("",) * len(networks),
+            networks=networks,
+            device=CPU,
+            mirror=False,
+        )
+
+    return build
+
+
+@pytest.fixture
+def model_folder(tmp_path, description_of):
+    """Write a model of folds 0 and 3, with random weights."""
+    description = description_of()
+    documents.write(tmp_path / "model.json", description)
+    for number in (0, 3):
+        network = unet(description, seed=number)
+        write_fold(tmp_path / f"fold_{number}", network)
+    return tmp_path
+
+
+def unet(description, *, seed):
+    torch.manual_seed(seed)
+    return build_network(
+        description.configuration.arch, description.topology, channels_in=1, channels_out=2
+    )
+
+
+def write_fold(folder, network):
+    from safetensors.torch import save
+
+    data = save(network.state_dict())
+    files.write_atomically(folder / "weights.safetensors", data)
+    record = FoldRecord(
+        fold=Fold(training=("a",), validation=("b",)),
+        weights_digest=files.digest(data),
+        steps=7,
+        minutes=0.5,
+        device="cpu in float32",
+    )
+    documents.write(folder / "fold.json", record)
+
+
+def phantom(*, channels=1):
+    """Intensities from 1 to 9 inside a box, air around it."""
+    smooth = gaussian_filter(
+        np.random.default_rng(8).normal(size=(channels, 19, 15, 8)), (0, 2, 2, 1)
+    )
+    image = np.zeros((channels, 25, 20, 10), np.float32)
+    image[:, 3:22, 4:19, 1:9] = 1 + 8 * (smooth - smooth.min()) / np.ptp(smooth)
+    return image
+
+
+def test_array_on_the_grid_of_the_plan_is_segmented_voxel_by_voxel(model_of):
+    image = phantom()
+    labels = model_of(Threshold()).predict(image, SPACING)
+    assert labels.dtype == np.uint8
+    assert labels.shape == (25, 20, 10)
+    np.testing.assert_array_equal(labels, image[0] > 5)
+    assert 0.02 < labels.mean() < 0.4
+
+
+def test_array_on_another_grid_is_segmented_on_its_own(model_of):
+    fine = phantom().repeat(2, 1).repeat(2, 2)
+    labels = model_of(Threshold()).predict(fine, (0.5, 0.75, 4.0))
+    assert labels.shape == (50, 40, 10)
+    disagreement = labels != (fine[0] > 5)
+    assert disagreement.mean() < 0.04  # splines smooth the steps between repeated voxels
+
+
+def test_channel_axis_may_be_left_out_where_there_is_one(model_of):
+    model, image = model_of(Threshold()), phantom()
+    np.testing.assert_array_equal(model.predict(image[0], SPACING), model.predict(image, SPACING))
+
+
+def test_other_types_are_converted(model_of):
+    model, image = model_of(Threshold()), phantom().round()
+    np.testing.assert_array_equal(
+        model.predict(image.astype(np.int16), SPACING), model.predict(image, SPACING)
+    )
+
+
+def test_all_channels_reach_the_network(model_of):
+    image = phantom(channels=2)
+    labels = model_of(Threshold(), channels=2).predict(image, SPACING)
+    np.testing.assert_array_equal(labels, image.sum(0) > 5)
+
+
+def test_array_is_left_unchanged(model_of):
+    image = phantom()
+    before = image.copy()
+    model_of(Threshold()).predict(image, SPACING)
+    np.testing.assert_array_equal(image, before)
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 6, 7), (5, 6), (1, 1, 5, 6, 7)])
+def test_array_of_other_axes_or_channels_is_refused(model_of, shape):
+    wanted = rf"image: shape \({', '.join(map(str, shape))}\).*1 channel\(s\) and 3 spatial axes"
+    with pytest.raises(GeometryError, match=wanted) as refusal:
+        model_of(Threshold()).predict(np.ones(shape), SPACING)
+    assert refusal.value.rule == "E-MODEL-60"
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0), (1.0, 0.0, 1.0), (-1.0, 1.0, 1.0)])
+def test_impossible_spacing_is_refused(model_of, spacing):
+    with pytest.raises(GeometryError, match=r"spacing .*must be 3 positive numbers, mm"):
+        model_of(Threshold()).predict(phantom(), spacing)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_array_that_is_not_finite_is_refused(model_of, value):
+    image = phantom()
+    image[0, 3:5, 4, 1] = value
+    with pytest.raises(VoxelError, match="2 voxels are NaN or infinite") as refusal:
+        model_of(Threshold()).predict(image, SPACING)
+    assert refusal.value.rule == "E-VAL-28"
+
+
+def test_folds_are_averaged_by_their_logits(model_folder):
+    image = phantom().transpose(0, 3, 1, 2)
+    together = read_model(model_folder, CPU, mirror=False).logits(image)
+    alone = [read_model(model_folder, CPU, folds=[k], mirror=False).logits(image) for k in (0, 3)]
+    np.testing.assert_allclose(together, (alone[0] + alone[1]) / 2, rtol=1e-3, atol=1e-4)
+
+
+def test_model_read_back_predicts_as_the_network_did(model_folder, description_of, model_of):
+    network = unet(description_of(), seed=3).eval()
+    model = read_model(model_folder, CPU, folds=[3], mirror=False)
+    np.testing.assert_array_equal(
+        model.predict(phantom(), SPACING), model_of(network).predict(phantom(), SPACING)
+    )
+
+
+def test_finished_folds_are_those_with_a_record(model_folder):
+    (model_folder / "fold_1").mkdir()
+    (model_folder / "fold_all").mkdir()
+    (model_folder / "fold_all" / "fold.json").write_text("{}")
+    assert finished_folds(model_folder) == (0, 3)
+    assert read_model(model_folder, CPU).folds == (0, 3)
+
+
+def test_mirroring_follows_the_training_unless_told_otherwise(model_folder):
+    assert read_model(model_folder, CPU).mirror is True
+    assert read_model(model_folder, CPU, mirror=False).mirror is False
+
+
+def test_fold_that_is_not_trained_is_refused(model_folder):
+    with pytest.raises(UsageError, match=r"fold 2 is not trained; finished are \[0, 3\]") as error:
+        read_model(model_folder, CPU, folds=[0, 2])
+    assert error.value.hint == "train it: autoseg train 3d_fullres 2"
+
+
+def test_folder_without_a_model_is_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"is no model folder; it has no model\.json"):
+        read_model(tmp_path, CPU)
+
+
+@pytest.mark.parametrize("file", ["model.json", "fold_3/fold.json", "fold_3/weights.safetensors"])
+def test_damaged_file_is_named(model_folder, file):
+    data = bytearray((model_folder / file).read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    (model_folder / file).write_bytes(data)
+    with pytest.raises(DamagedError, match=file.replace(".", r"\.")) as error:
+        read_model(model_folder, CPU)
+    assert error.value.rule == "E-MODEL-59"
+
+
+def test_missing_weights_are_named(model_folder):
+    (model_folder / "fold_0" / "weights.safetensors").unlink()
+    with pytest.raises(DamagedError, match=r"fold_0/weights\.safetensors: cannot be read"):
+        read_model(model_folder, CPU)
+
+
+def test_weights_of_another_network_are_refused(model_folder):
+    write_fold(model_folder / "fold_0", nn.Conv3d(1, 2, 3))
+    with pytest.raises(DamagedError, match=r"weights\.safetensors: its tensors do not fit"):
+        read_model(model_folder, CPU)

@@ -1,0 +1,201 @@
+"""Finding cases: both layouts, their spellings, and the folders given to predict."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autoseg.core.dataset import Case, DatasetDescription
+from autoseg.core.errors import DatasetError, RefusedCasesError, UsageError
+from autoseg.core.labels import Labels
+from autoseg.io.datasets import images_for_prediction, read_dataset
+
+LABELS = Labels(names=("background", "left", "right"))
+
+
+def touch(folder: Path, *names: str) -> Path:
+    """Create empty files: layouts are told by names alone."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+def describe(folder: Path, **entries: Any) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "dataset.json").write_text(json.dumps(entries))
+    return folder
+
+
+def description(*channels: str, ending: str = ".nii.gz") -> DatasetDescription:
+    return DatasetDescription(name="T", channels=channels, labels=LABELS, file_ending=ending)
+
+
+def test_a_decathlon_folder_is_read(tmp_path: Path):
+    folder = describe(
+        tmp_path / "Task09_Spleen",
+        name="Spleen",
+        relase="1.0 06/08/2018",  # so spelled in the original
+        modality={"0": "CT"},
+        labels={"2": "right", "0": "background", "1": "left"},
+        numTraining=2,
+        training=[
+            {"image": f"./imagesTr/{case}.nii.gz", "label": f"./labelsTr/{case}.nii.gz"}
+            for case in ("spleen_9", "spleen_10")
+        ],
+    )
+    files = [f"{part}/spleen_{n}.nii.gz" for part in ("imagesTr", "labelsTr") for n in (9, 10)]
+    touch(folder, *files, "imagesTr/._spleen_9.nii.gz", "labelsTr/.DS_Store", "preview.png")
+    dataset = read_dataset(folder)
+    assert dataset.description == DatasetDescription(
+        name="Task09_Spleen", channels=("CT",), labels=LABELS, file_ending=".nii.gz"
+    )
+    assert dataset.folder == str(folder)
+    assert [case.name for case in dataset.cases] == ["spleen_10", "spleen_9"]
+    assert dataset.cases[1] == Case(
+        name="spleen_9",
+        images=("imagesTr/spleen_9.nii.gz",),
+        segmentation="labelsTr/spleen_9.nii.gz",
+    )
+
+
+def test_an_nnunet_folder_is_read(tmp_path: Path):
+    folder = describe(
+        tmp_path / "Dataset005_Prostate",
+        channel_names={"1": "ADC", "0": "T2"},
+        labels={"background": 0, "right": 2, "left": [1]},
+        numTraining=1,
+        file_ending=".nii",
+        converted_by="someone",
+        overwrite_image_reader_writer="SimpleITKIO",
+    )
+    touch(folder, "imagesTr/p_1_0000.nii", "imagesTr/p_1_0001.nii", "labelsTr/p_1.nii")
+    touch(folder, "imagesTs/q_0000.nii", "splits_final.json")
+    dataset = read_dataset(folder)
+    assert dataset.description == DatasetDescription(
+        name="Dataset005_Prostate", channels=("T2", "ADC"), labels=LABELS, file_ending=".nii"
+    )
+    assert dataset.cases == (
+        Case(
+            name="p_1",
+            images=("imagesTr/p_1_0000.nii", "imagesTr/p_1_0001.nii"),
+            segmentation="labelsTr/p_1.nii",
+        ),
+    )
+
+
+def test_names_with_spaces_accents_and_dashes_are_accepted(tmp_path: Path):
+    folder = describe(
+        tmp_path / "D",
+        channel_names={"0": "CT"},
+        labels={"background": 0, "left": 1},
+        file_ending=".png",
+    )
+    names = ("-x", "Jörg 2", "über.all")
+    for name in names:
+        touch(folder, f"imagesTr/{name}_0000.png", f"labelsTr/{name}.png")
+    assert [case.name for case in read_dataset(folder).cases] == sorted(names)
+
+
+def test_a_relative_folder_keeps_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    folder = describe(
+        tmp_path / "Dataset001_A",
+        channel_names={"0": "CT"},
+        labels={"background": 0, "left": 1},
+        file_ending=".nii.gz",
+    )
+    touch(folder, "imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz")
+    monkeypatch.chdir(folder)
+    dataset = read_dataset(Path())
+    assert (dataset.description.name, dataset.folder) == ("Dataset001_A", str(folder))
+
+
+def test_a_missing_folder_is_a_usage_error_with_a_hint(tmp_path: Path):
+    with pytest.raises(UsageError, match=r"Task99: there is no such folder") as caught:
+        read_dataset(tmp_path / "Task99")
+    assert "dataset.json" in caught.value.hint
+
+
+def test_a_folder_without_description_says_what_it_holds(tmp_path: Path):
+    touch(tmp_path, "imagesTr/a.nii.gz")
+    with pytest.raises(DatasetError, match=r"dataset\.json cannot be read .*\['imagesTr'\]"):
+        read_dataset(tmp_path)
+
+
+def test_a_pipe_in_the_place_of_the_description_is_not_waited_for(tmp_path: Path):
+    os.mkfifo(tmp_path / "dataset.json")
+    with pytest.raises(DatasetError, match=r"dataset\.json: is no regular file"):
+        read_dataset(tmp_path)
+
+
+def test_files_of_channels_are_grouped_to_cases(tmp_path: Path):
+    names = ["b_0000.nii.gz", "b_0001.nii.gz", "a_2023_0001.nii.gz", "a_2023_0000.nii.gz"]
+    cases = images_for_prediction(touch(tmp_path, *names, ".hidden"), description("T1", "T2"))
+    assert [case.name for case in cases] == ["a_2023", "b"]
+    assert cases[1].images == (str(tmp_path / "b_0000.nii.gz"), str(tmp_path / "b_0001.nii.gz"))
+    assert cases[1].segmentation is None
+
+
+@pytest.mark.parametrize("channels", [("CT",), ("T1", "T2")], ids=["one-channel", "4d"])
+def test_plain_files_are_a_case_each(channels: tuple[str, ...], tmp_path: Path):
+    # Numbers of four digits are no channels unless one of them is 0000.
+    folder = touch(tmp_path, "scan_2024.nii.gz", "scan_2023.nii")
+    cases = images_for_prediction(folder, description(*channels))
+    assert [(case.name, case.images) for case in cases] == [
+        ("scan_2023", (str(folder / "scan_2023.nii"),)),
+        ("scan_2024", (str(folder / "scan_2024.nii.gz"),)),
+    ]
+
+
+def test_one_file_is_one_case(tmp_path: Path):
+    touch(tmp_path, "a.nii.gz", "b_0000.nii.gz", "other.txt")
+    (plain,) = images_for_prediction(tmp_path / "a.nii.gz", description("CT"))
+    assert (plain.name, plain.images) == ("a", (str(tmp_path / "a.nii.gz"),))
+    (channel,) = images_for_prediction(tmp_path / "b_0000.nii.gz", description("CT"))
+    assert channel.name == "b"
+
+
+@pytest.mark.parametrize(
+    ("names", "channels", "rule", "says"),
+    [
+        pytest.param(
+            ("a_0000.nii.gz",), ("T1", "T2"), "E-SET-42", "'a' lacks the channels 0001", id="lacks"
+        ),
+        pytest.param(
+            ("a_0000.nii.gz", "a_0001.nii.gz"),
+            ("T1",),
+            "E-SET-42",
+            "a_0001.*no case",
+            id="too-many",
+        ),
+        pytest.param(
+            ("a_0000.nii.gz", "b.nii.gz"), ("T1",), "E-SET-42", "b.nii.gz: has no", id="mixed"
+        ),
+        pytest.param(("a.nii.gz", "a.nii"), ("T1",), "E-SET-43", "'a.nii', 'a.nii.gz'", id="twice"),
+        pytest.param(("a.nii", "A.nii"), ("T1",), "E-SET-43", "'A.nii', 'a.nii'", id="case-fold"),
+        pytest.param(
+            ("\u00fc.nii", "u\u0308.nii"), ("T1",), "E-SET-43", "same case", id="unicode-forms"
+        ),
+        pytest.param(("a.nii", "read.me"), ("T1",), "E-SET-42", "read.me: is no image", id="other"),
+        pytest.param(("a.png",), ("T1",), "E-SET-42", "allowed endings are .nii.gz", id="png"),
+        pytest.param(("a\n.nii",), ("T1",), "E-SET-45", r"'a\\n\.nii'", id="newline"),
+    ],
+)
+def test_files_that_fit_no_case_are_refused(
+    names: tuple[str, ...], channels: tuple[str, ...], rule: str, says: str, tmp_path: Path
+):
+    touch(tmp_path, *names)
+    with pytest.raises(RefusedCasesError, match=says) as caught:
+        images_for_prediction(tmp_path, description(*channels))
+    assert caught.value.rule == rule
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["nowhere", "empty"])
+def test_nothing_to_predict_is_a_usage_error(name: str, tmp_path: Path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match=f"{name}: (there is no|holds no)") as caught:
+        images_for_prediction(tmp_path / name, description("CT"))
+    assert caught.value.hint
