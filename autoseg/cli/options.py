@@ -99,7 +99,7 @@ def device_option(function: Function) -> Function:
         "--device",
         default="auto",
         show_default=True,
-        help="auto, cpu, cuda, cuda:N or mps.",
+        help="auto, cpu, cuda, cuda:N or mps; cpu/float32 and the like avoid half precision.",
     )(function)
 
 

@@ -48,29 +48,33 @@ def choose_device(asked: str = "auto") -> Device:
     Parameters
     ----------
     asked : str
-        ``auto`` (CUDA, then MPS, then CPU), ``cpu``, ``cuda``, ``cuda:N`` or ``mps``. A CPU uses
-        bfloat16 only where it computes in it: on one with AVX512-bf16 a training step was 2.2 times
-        faster than in float32 (``benchmarks/training.py``).
+        ``auto`` (CUDA, then MPS, then CPU), ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; with
+        ``/float32`` behind it, such as ``cpu/float32``, half precision is not used. A CPU uses
+        bfloat16 only where it computes in it (``benchmarks/step_time.py``).
 
     Raises
     ------
     UsageError
         If the machine has no such device.
     """
-    if asked == "auto":
-        asked = "cuda" if torch.cuda.is_available() else "mps" if _has_mps() else "cpu"
-    kind, colon, number = asked.partition(":")
+    place, slash, precision = asked.partition("/")
+    if place == "auto":
+        place = "cuda" if torch.cuda.is_available() else "mps" if _has_mps() else "cpu"
+    kind, colon, number = place.partition(":")
     available = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(_has_mps())}
-    if kind not in available or (colon and not number.isdecimal()):
+    nonsense = (colon and not number.isdecimal()) or (slash and precision != "float32")
+    if kind not in available or nonsense:
         raise UsageError(
-            f"device {asked!r} is unknown; allowed are auto, cpu, cuda, cuda:N and mps"
+            f"device {asked!r} is unknown; allowed are auto, cpu, cuda, cuda:N and mps, "
+            "also with /float32 behind"
         )
     if int(number or 0) >= available[kind]:
         raise UsageError(
             f"device {asked!r}: this machine has {available[kind]} of kind {kind}",
             hint="use --device cpu, or --device auto to take what there is",
         )
-    return Device(torch_device=torch.device(asked), autocast=_fast_type(kind))
+    autocast = None if slash else _fast_type(kind)
+    return Device(torch_device=torch.device(place), autocast=autocast)
 
 
 def place_network(network: Network, device: Device, *, axes: int) -> Network:

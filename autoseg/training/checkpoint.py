@@ -108,7 +108,14 @@ def restore(folder: Path, checkpoint: Checkpoint, state: TrainState) -> None:
             hint=_START_ANEW,
         )
     tensors = decode(data)
-    state.network.load_state_dict(_part(tensors, "network."))
+    try:
+        state.network.load_state_dict(_part(tensors, "network."))
+    except RuntimeError as error:
+        raise DamagedError(
+            f"{path}: its tensors do not fit the network ({' '.join(str(error).split())[:200]})",
+            rule="E-MODEL-76",
+            hint=_START_ANEW,
+        ) from error
     _restore_optimizer(state.optimizer, _part(tensors, "optimizer."))
     if checkpoint.scale is not None:
         state.scaler.load_state_dict({**state.scaler.state_dict(), "scale": checkpoint.scale})

@@ -76,16 +76,25 @@ def train_fold(setup: FoldSetup, *, started: float, listener: Listener) -> Train
     Raises
     ------
     InterruptedRun
-        If SIGINT or SIGTERM came; the state is saved, and the same call carries on.
+        If SIGINT or SIGTERM came, the state being saved, or if what came before the training used
+        its time up; the same call carries on.
     TrainingError
         If the loss is no longer a number.
     DamagedError
-        If the checkpoint is damaged or belongs to another training.
+        If the checkpoint is damaged.
+    UsageError
+        If the checkpoint belongs to another training.
     """
     config = setup.description.training
     state = make_state(setup.fresh_network(), config, setup.device)
     resume(setup, state)
     clock = Clock(started=started, before_s=state.elapsed_s)
+    if state.step == 0 and _is_finished(config, state, clock):
+        raise InterruptedRun(
+            f"fold {setup.number}: {clock.elapsed_s() / 60:.1f} minutes had passed before the "
+            f"first step; the training may take {config.max_minutes:g}",
+            hint="run the same command again: what was prepared is kept; or raise --max-minutes",
+        )
     with _stop_on_request() as stopped:
         while not _is_finished(config, state, clock):
             _train_epoch(setup, state, clock, listener, stopped)
@@ -203,7 +212,8 @@ def patch_scores(setup: FoldSetup, state: TrainState, epoch: int) -> dict[str, f
         if total[label] > 0
     }
     mean = {"pseudo_dice": sum(dice.values()) / len(dice)} if dice else {}
-    return {"validation_loss": float(torch.stack(losses).mean()), **dice, **mean}
+    loss = {"validation_loss": float(torch.stack(losses).mean())} if losses else {}
+    return {**loss, **dice, **mean}
 
 
 def _tell(

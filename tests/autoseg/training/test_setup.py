@@ -1,0 +1,73 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from autoseg.core.errors import DamagedError
+from autoseg.core.folds import Fold
+from autoseg.training.augmentation.policy import LIGHT, NONE
+from autoseg.training.setup import gather_fold
+
+
+def weights(setup):
+    return torch.cat([value.detach().flatten() for value in setup.fresh_network().parameters()])
+
+
+def test_training_and_validation_draw_from_their_own_cases(setup_of):
+    setup = setup_of(seed=9, number=2)
+    training, validation = setup.source("training"), setup.source("validation")
+    assert [case.record.name for case in training.cases] == ["one", "two"]
+    assert [case.record.name for case in validation.cases] == ["three"]
+    assert (training.policy, validation.policy) == (LIGHT, NONE)
+    for source, purpose in ((training, "training"), (validation, "validation")):
+        assert (source.purpose, source.seed, source.fold) == (purpose, 9, 2)
+        assert (source.patch_size, source.batch_size) == ((8, 12, 8), 2)
+        assert (source.mirror_axes, source.inside_only) == ((1, 2), (False,))
+
+
+def test_batch_is_no_larger_than_its_limit(setup_of):
+    assert setup_of(batch_size_limit=1).source("training").batch_size == 1
+    assert setup_of(batch_size_limit=7).source("training").batch_size == 2
+
+
+def test_network_follows_seed_and_fold(setup_of):
+    first = weights(setup_of())
+    assert torch.equal(first, weights(setup_of()))
+    assert not torch.equal(first, weights(setup_of(seed=1)))
+    assert not torch.equal(first, weights(setup_of(number=1)))
+
+
+def test_network_has_the_channels_labels_and_width_of_its_description(setup_of):
+    network = setup_of(features=(8, 16), width_fraction=0.5).fresh_network()
+    assert network.encoder[0][0].conv.in_channels == 1
+    assert network.heads[0].out_channels == 3
+    assert [stage[0].conv.out_channels for stage in network.encoder] == [4, 8]
+
+
+def test_key_stays_for_the_same_and_changes_with_whatever_counts(setup_of):
+    setup = setup_of()
+    assert setup.key == setup_of().key
+    renewed = replace(setup.cases[0], record=replace(setup.cases[0].record, key="made from others"))
+    others = [
+        setup_of(number=1),
+        setup_of(epochs=3),
+        setup_of(learning_rate=0.02),
+        setup_of(features=(4, 12)),
+        replace(setup, cases=(renewed, setup.cases[1])),
+        replace(setup, cases=setup.cases[:1]),
+    ]
+    assert len({setup.key, *(other.key for other in others)}) == 7
+
+
+def test_case_that_is_missing_is_named(setup_of, tmp_path):
+    setup = setup_of()
+    with pytest.raises(DamagedError, match="preprocessed case 'four'") as error:
+        gather_fold(
+            tmp_path / "model",
+            0,
+            Fold(training=("one",), validation=("four",)),
+            setup.description,
+            cases=tmp_path / "cases",
+            device=setup.device,
+        )
+    assert error.value.hint == "build it again: autoseg preprocess"
