@@ -17,7 +17,8 @@ from autoseg.cli.options import (
     run_option,
     workers_option,
 )
-from autoseg.cli.training_options import training_config, training_options
+from autoseg.cli.training_options import training_options
+from autoseg.core.training_config import TrainingConfig
 
 
 @click.command("run")
@@ -42,11 +43,7 @@ def command(
     gpu_memory_gib: str,
     plan: str,
     run: str,
-    preset_name: str,
-    epochs: int | None,
-    steps_per_epoch: int | None,
-    max_minutes: float | None,
-    seed: int,
+    config: TrainingConfig,
     device: str,
     workers: int | None,
     workspace: Path | None,
@@ -65,13 +62,6 @@ def command(
     from autoseg.pipeline.run import RunRequest, fold_table
     from autoseg.pipeline.run import run as run_all
 
-    config = training_config(
-        preset_name,
-        epochs=epochs,
-        steps_per_epoch=steps_per_epoch,
-        max_minutes=max_minutes,
-        seed=seed,
-    )
     result = run_all(
         RunRequest(
             raw=find_raw_dataset(dataset, data=data),

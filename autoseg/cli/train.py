@@ -15,7 +15,8 @@ from autoseg.cli.options import (
     run_option,
     workers_option,
 )
-from autoseg.cli.training_options import training_config, training_options
+from autoseg.cli.training_options import training_options
+from autoseg.core.training_config import TrainingConfig
 
 
 @click.command("train")
@@ -34,11 +35,7 @@ def command(
     dataset: str | None,
     plan: str,
     run: str,
-    preset_name: str,
-    epochs: int | None,
-    steps_per_epoch: int | None,
-    max_minutes: float | None,
-    seed: int,
+    config: TrainingConfig,
     device: str,
     workers: int | None,
     workspace: Path | None,
@@ -59,13 +56,6 @@ def command(
     progress = make_progress(quiet=quiet)
     folder = find_planned_dataset(find_workspace(workspace), dataset)
     progress.note(f"dataset {folder.name}, plan {plan}, run {run}")
-    config = training_config(
-        preset_name,
-        epochs=epochs,
-        steps_per_epoch=steps_per_epoch,
-        max_minutes=max_minutes,
-        seed=seed,
-    )
     training = Training(
         folder=folder,
         plan=plan,

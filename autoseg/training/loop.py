@@ -98,7 +98,6 @@ def train_fold(setup: FoldSetup, *, started: float, listener: Listener) -> Train
     with _stop_on_request() as stopped:
         while not _is_finished(config, state, clock):
             _train_epoch(setup, state, clock, listener, stopped)
-            state.elapsed_s = clock.elapsed_s()
             checkpoint.save(setup.folder, state, setup.key)
             if stopped():
                 raise InterruptedRun(
@@ -167,6 +166,7 @@ def _train_epoch(
         _tell(listener, config, state, clock, values, complete=False)
         if stopped() or _is_finished(config, state, clock):
             break
+    state.elapsed_s = clock.elapsed_s()
     train_loss = float(torch.stack(losses).mean())
     if not isfinite(train_loss):
         raise TrainingError(

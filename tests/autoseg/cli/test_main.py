@@ -62,6 +62,11 @@ def test_no_verb_prints_the_help_and_is_a_usage_error(capsys):
         pytest.param(["evaluate", "-i", "x", "--workers", "-1"], "'-1' must be", id="workers"),
         pytest.param(["explain", "--plan", "../x"], "--plan '../x'", id="plan-is-no-folder-name"),
         pytest.param(["explain", "--plan", ""], "--plan ''", id="plan-is-empty"),
+        pytest.param(["train", "2d", "0", "--epochs", "0"], "epochs is 0", id="no-epochs"),
+        pytest.param(
+            ["train", "2d", "0", "--steps-per-epoch", "0"], "steps-per-epoch is 0", id="no-steps"
+        ),
+        pytest.param(["train", "2d", "0", "--max-minutes", "-1"], "is -1.0", id="no-time"),
     ],
 )
 def test_a_usage_error_is_exit_code_2_and_one_error_line(arguments, words, capsys):
