@@ -107,7 +107,8 @@ def remove(path: Path) -> None:
 def append_line(path: Path, line: str) -> None:
     """Append one line to a log in a single write, so that lines never interleave.
 
-    A line that a crash or a full disk tore stays as it is; the new one starts behind it.
+    A line that a crash or a full disk tore stays as it is; the new one starts behind it. Where
+    several processes append at once, an empty line may lie between theirs.
 
     Raises
     ------

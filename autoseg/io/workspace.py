@@ -166,13 +166,15 @@ def find_raw_dataset(asked: str, *, data: Path | None = None, start: Path | None
     UsageError
         If several folders do.
     """
-    if Path(asked).is_dir() and (os.sep in asked or (Path(asked) / "dataset.json").exists()):
+    if os.sep in asked and Path(asked).is_dir():
         return Path(asked)
     places = [place for place in (data, start or Path.cwd()) if place is not None]
     for place in places:
         found = matching_names(asked, (p.parent.name for p in place.glob("*/dataset.json")))
         if found:
             return place / _only(asked, found, place)
+    if (Path(asked) / "dataset.json").exists():  # "." and ".."
+        return Path(asked)
     looked = ", ".join(str(place) for place in places)
     raise DatasetError(
         f"dataset {asked!r}: neither a folder with a dataset.json nor a name found in {looked}",

@@ -172,7 +172,7 @@ def _train_fold(
     journal = Journal(path=setup.folder / "run.jsonl")
     if not (setup.folder / "fold.json").exists():
         _tell_start(setup, progress)
-        journal.record("start", device=str(device), fold=number, version=__version__)
+        journal.record("start", device=str(setup.device), fold=number, version=__version__)
         state = train_fold(setup, started=started, listener=_listener(setup, journal, progress))
         progress.finish()
         _keep_weights(setup, state.step, state.elapsed_s, state.network.state_dict())

@@ -124,7 +124,7 @@ def learning_rate(config: TrainingConfig, fraction: float) -> float:
     return polynomial(fraction, config.learning_rate)
 
 
-def fraction_done(config: TrainingConfig, step: int, elapsed_s: float) -> float:
+def fraction_done(config: TrainingConfig, step: float, elapsed_s: float) -> float:
     """Return the share of the training that is done, by steps or by time, whichever is more."""
     by_steps = step / (config.epochs * config.steps_per_epoch) if config.epochs else 0.0
     by_time = elapsed_s / (60 * config.max_minutes) if config.max_minutes else 0.0
@@ -150,8 +150,8 @@ def _train_epoch(
     began, waited, losses = perf_counter(), 0.0, []
     state.network.train()
     for batch in stream(setup.source("training"), addresses, setup.device.torch_device):
-        done = fraction_done(config, state.step, clock.elapsed_s())
-        rate = learning_rate(config, done)
+        # In the middle of the step, so that neither the first nor the last has a rate of 0.
+        rate = learning_rate(config, fraction_done(config, state.step + 0.5, clock.elapsed_s()))
         loss = training_step(
             state,
             batch,
@@ -175,7 +175,7 @@ def _train_epoch(
             hint="run it again with another --run and --seed; look for extreme image intensities",
         )
     values |= {"train_loss": train_loss, "epoch_s": perf_counter() - began}
-    if not stopped():
+    if state.step % config.steps_per_epoch == 0 or _is_finished(config, state, clock):
         values |= patch_scores(setup, state, epoch)
         state.history.append({"epoch": epoch, "step": state.step, **values})
         _tell(listener, config, state, clock, values, complete=True)
@@ -212,7 +212,8 @@ def patch_scores(setup: FoldSetup, state: TrainState, epoch: int) -> dict[str, f
         if total[label] > 0
     }
     mean = {"pseudo_dice": sum(dice.values()) / len(dice)} if dice else {}
-    loss = {"validation_loss": float(torch.stack(losses).mean())} if losses else {}
+    mean_loss = float(torch.stack(losses).mean()) if losses else float("nan")
+    loss = {"validation_loss": mean_loss} if isfinite(mean_loss) else {}
     return {**loss, **dice, **mean}
 
 

@@ -1,6 +1,6 @@
 """Everything one fold's training works with, gathered before the first step."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -97,7 +97,7 @@ def gather_fold(
     cases : Path
         Folder of preprocessed cases.
     device : Device
-        Where to train.
+        Where to train; see `sound_precision`.
 
     Raises
     ------
@@ -111,5 +111,25 @@ def gather_fold(
         description=description,
         cases=open_cases(cases, fold.training),
         validation_cases=open_cases(cases, fold.validation),
-        device=device,
+        device=sound_precision(device, description),
     )
+
+
+def sound_precision(device: Device, description: ModelDescription) -> Device:
+    """Return the device, in float32 where its bfloat16 would give wrong gradients.
+
+    Notes
+    -----
+    On CPUs with AVX512-bf16 the weight gradient of a 3D convolution over a first axis of exactly
+    2 voxels, with a kernel of 3 and stride 1 along it, is uninitialized memory (torch 2.13, oneDNN
+    3.12, kernel ``jit_bf16:avx512_core_bf16``); any other size and axis is right.
+    """
+    configuration, topology = description.configuration, description.topology
+    if device.torch_device.type != "cpu" or configuration.ndim < 3:
+        return device
+    depth = configuration.patch_size[0]
+    for stride, kernel in zip(topology.strides, topology.kernels, strict=True):
+        depth //= stride[0]
+        if depth == 2 and kernel[0] > 1:
+            return replace(device, autocast=None)
+    return device

@@ -89,9 +89,11 @@ def setup_of(tmp_path: Path, case_of: Any, plan_of: Any, configuration_of: Any) 
         device: Device = CPU,
         number: int = 0,
         features: tuple[int, ...] = (4, 8),
+        patch_size: tuple[int, ...] = (8, 12, 8),
         **options: Any,
     ) -> FoldSetup:
-        configuration = configuration_of((2.0, 1.0, 1.0), (8, 12, 8), features=features)
+        spacing = (2.0, 1.0, 1.0)[-len(patch_size) :]
+        configuration = configuration_of(spacing, patch_size, features=features)
         config = TrainingConfig(
             preset="test",
             epochs=2,
@@ -105,7 +107,7 @@ def setup_of(tmp_path: Path, case_of: Any, plan_of: Any, configuration_of: Any) 
                 name="Task99_Test", channels=("CT",), labels=LABELS, file_ending=".nii.gz"
             ),
             plan=plan_of(configuration, mirror_axes=(1, 2)),
-            configuration_name="3d_fullres",
+            configuration_name=configuration.name,
             training=replace(config, **options),
             decisions=(),
         )

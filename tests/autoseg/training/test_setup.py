@@ -5,8 +5,13 @@ import torch
 
 from autoseg.core.errors import DamagedError
 from autoseg.core.folds import Fold
+from autoseg.networks.device import Device
 from autoseg.training.augmentation.policy import LIGHT, NONE
+from autoseg.training.batches import stream
+from autoseg.training.losses.deep_supervision import supervised_loss
 from autoseg.training.setup import gather_fold
+
+HALF = Device(torch_device=torch.device("cpu"), autocast=torch.bfloat16)
 
 
 def weights(setup):
@@ -71,3 +76,49 @@ def test_case_that_is_missing_is_named(setup_of, tmp_path):
             device=setup.device,
         )
     assert error.value.hint == "build it again: autoseg preprocess"
+
+
+@pytest.mark.parametrize(
+    ("patch_size", "features", "autocast"),
+    [
+        pytest.param((8, 12, 8), (4, 8), torch.bfloat16, id="depth-8-4"),
+        pytest.param((8, 12, 8), (4, 8, 8), None, id="depth-8-4-2"),
+        pytest.param((12, 12, 8), (4, 8, 8), torch.bfloat16, id="depth-12-6-3"),
+        pytest.param((2, 12, 8), (4, 8), None, id="depth-2-1"),
+        pytest.param((2, 12), (4, 8), torch.bfloat16, id="2d"),
+    ],
+)
+def test_half_precision_is_left_alone_where_its_gradients_are_wrong(
+    setup_of, patch_size, features, autocast
+):
+    setup = setup_of(device=HALF, patch_size=patch_size, features=features)
+    assert setup.device == replace(HALF, autocast=autocast)
+
+
+@pytest.mark.parametrize(
+    ("patch_size", "features"),
+    [
+        pytest.param((8, 12, 8), (8, 16), id="depth-8-4"),
+        pytest.param((8, 12, 8), (8, 16, 16), id="depth-8-4-2"),
+        pytest.param((16, 8, 12), (8, 16, 16), id="others-end-at-2-and-3"),
+    ],
+)
+def test_gradients_in_half_precision_are_those_of_float32(setup_of, patch_size, features):
+    gradients = []
+    for device in (HALF, replace(HALF, autocast=None)):
+        setup = setup_of(device=device, patch_size=patch_size, features=features)
+        batch = next(stream(setup.source("training"), [(0, 0)], setup.device.torch_device))
+        network = setup.fresh_network()
+        with setup.device.precision():
+            outputs = network(batch.images, network.supervised_levels)
+        supervised_loss(outputs, batch.targets, batch_dice=False).backward()
+        gradients.append(
+            {
+                name: weights.grad.clone()
+                for name, weights in network.named_parameters()
+                if weights.grad is not None and name.endswith("weight")
+            }
+        )
+    for name, exact in gradients[1].items():
+        error = (gradients[0][name] - exact).norm() / exact.norm()
+        assert error < 0.3, name  # rounding to 8 bits, several layers deep; garbage is 1 or more

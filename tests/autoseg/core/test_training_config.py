@@ -1,0 +1,88 @@
+"""What a training takes from the plan, and what it refuses."""
+
+from dataclasses import replace
+
+import pytest
+
+from autoseg.core.errors import UsageError
+from autoseg.core.network_spec import Arch, Style
+from autoseg.core.plan import Configuration, Topology
+from autoseg.core.training_config import preset, training_decisions
+
+CONFIGURATION = Configuration(
+    name="3d_fullres",
+    spacing=(3.0, 0.75, 0.5),
+    median_shape=(20.0, 190.0, 240.0),
+    patch_size=(16, 160, 192),
+    batch_size=9,
+    batch_dice=False,
+    network="plain",
+    arch=Arch(),
+    style=Style(),
+    topology=Topology(
+        strides=((1, 1, 1), (1, 2, 2), (2, 2, 2)),
+        kernels=((1, 3, 3), (3, 3, 3), (3, 3, 3)),
+        features=(30, 60, 320),
+    ),
+)
+
+
+def test_full_is_nnunets_recipe():
+    full = preset("full")
+    assert (full.epochs, full.steps_per_epoch, full.learning_rate) == (1000, 250, 0.01)
+    assert (full.momentum, full.weight_decay, full.optimizer) == (0.99, 3e-5, "sgd")
+
+
+def test_the_smaller_batch_counts():
+    full = preset("full")
+    assert full.batch_size(CONFIGURATION) == 9
+    assert replace(full, batch_size_limit=4).batch_size(CONFIGURATION) == 4
+    assert replace(full, batch_size_limit=20).batch_size(CONFIGURATION) == 9
+
+
+def test_width_scales_channels_in_multiples_of_four():
+    narrow = replace(preset("full"), width_fraction=0.25).topology(CONFIGURATION)
+    # 7.5 / 4 = 1.875 -> 2 * 4; 15 / 4 = 3.75 -> 4 * 4; 80 = 20 * 4
+    assert narrow.features == (8, 16, 80)
+    assert narrow.strides == CONFIGURATION.topology.strides
+
+
+def test_width_never_falls_below_four_channels():
+    thin = replace(preset("full"), width_fraction=0.01).topology(CONFIGURATION)
+    assert thin.features == (4, 4, 4)
+
+
+def test_full_width_leaves_the_topology_alone():
+    assert preset("full").topology(CONFIGURATION) is CONFIGURATION.topology
+
+
+@pytest.mark.parametrize("name", ["epochs", "steps_per_epoch", "max_minutes", "batch_size_limit"])
+@pytest.mark.parametrize("value", [0, -3, float("nan")])
+def test_lengths_must_be_positive(name, value):
+    option = name.replace("_", "-")
+    with pytest.raises(UsageError, match=f"{option} is {value}; it must be more than 0"):
+        replace(preset("full"), **{name: value})
+
+
+def test_a_training_needs_an_end():
+    with pytest.raises(UsageError, match="--epochs or --max-minutes; both are unset"):
+        replace(preset("full"), epochs=None, max_minutes=None)
+    assert replace(preset("full"), epochs=None, max_minutes=5.0).max_minutes == 5.0
+
+
+def test_unknown_preset_lists_the_known():
+    with pytest.raises(UsageError, match="preset 'slow' is unknown; known are full, standard"):
+        preset("slow")
+
+
+def test_nnunets_recipe_needs_no_decision():
+    assert training_decisions(preset("full"), CONFIGURATION) == ()
+
+
+def test_every_change_of_the_recipe_is_a_decision_with_both_values():
+    config = replace(preset("full"), epochs=7, learning_rate=0.5)
+    found = {d.subject: (d.value, d.numbers) for d in training_decisions(config, CONFIGURATION)}
+    assert found == {
+        "3d_fullres.training.epochs": ("7", (("nnU-Net's recipe", "1000"),)),
+        "3d_fullres.training.learning_rate": ("0.5", (("nnU-Net's recipe", "0.01"),)),
+    }
