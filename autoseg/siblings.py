@@ -17,14 +17,9 @@ def check_siblings() -> None:
     home = Path(__file__).resolve().parent.parent
     for name in ("planners", "preprocessing"):
         spec = find_spec(name)
-        places = [spec.origin, *(spec.submodule_search_locations or [])] if spec else []
-        own = home / name
-        if not any(
-            place and own in (Path(place).resolve(), Path(place).resolve().parent)
-            for place in places
-        ):
+        place = Path((spec.origin if spec else None) or name).resolve()
+        if place != home / name / "__init__.py":
             raise UsageError(
-                f"{places[0] if places else name}: shadows autoseg's package {name!r}; "
-                f"expected {own}",
-                hint="rename that file or folder, or take it off PYTHONPATH",
+                f"{place}: shadows autoseg's package {name!r}; expected {home / name}",
+                hint="rename that file or folder, or take its folder off PYTHONPATH",
             )

@@ -14,6 +14,7 @@ import click
 
 from autoseg.core.errors import AutosegError, RefusedCasesError
 from autoseg.core.version import __version__
+from autoseg.siblings import check_siblings
 
 VERBS: Final = {
     "fingerprint": "Measure a raw dataset.",
@@ -70,6 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     as_json = "--json" in arguments
     try:
         signal.signal(signal.SIGTERM, _interrupt)
+        check_siblings()
         return program.main(arguments, prog_name="autoseg", standalone_mode=False) or 0
     except AutosegError as error:
         return report(error, as_json=as_json)

@@ -68,9 +68,12 @@ def read_dataset(folder: Path) -> Dataset:
         raise _refused(f"{folder}: the layout has", problems)
     return Dataset(
         description=DatasetDescription(
-            name=folder.name, channels=channels, labels=labels, file_ending=listing.file_ending
+            name=folder.resolve().name,
+            channels=channels,
+            labels=labels,
+            file_ending=listing.file_ending,
         ),
-        folder=str(folder),
+        folder=str(folder.resolve()),
         cases=listing.cases,
     )
 
