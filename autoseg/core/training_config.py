@@ -1,6 +1,7 @@
 """What the user chooses about training, and the presets it starts from."""
 
 from dataclasses import dataclass, replace
+from math import prod
 from typing import ClassVar, Final, Literal
 
 from autoseg.core.errors import UsageError
@@ -40,8 +41,8 @@ class TrainingConfig:
     """Course of the learning rate over the training."""
     warmup_fraction: float = 0.0
     """Share of the training in which the rate rises from 0 to its peak."""
-    batch_size_limit: int | None = None
-    """Largest batch; None takes the plan's."""
+    batch_voxels: int | None = None
+    """Voxels of patches per step that the batch is cut down to; None takes the plan's batch."""
     width_fraction: float = 1.0
     """Channels of every stage, as a share of the plan's."""
     augmentation: Augmentation = "full"
@@ -58,14 +59,17 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         if self.epochs is None and self.max_minutes is None:
             raise UsageError("training needs --epochs or --max-minutes; both are unset")
-        for name in ("epochs", "steps_per_epoch", "max_minutes", "batch_size_limit"):
+        for name in ("epochs", "steps_per_epoch", "max_minutes", "batch_voxels"):
             value = getattr(self, name)
             if value is not None and not value > 0:  # nor NaN
                 raise UsageError(f"{name.replace('_', '-')} is {value}; it must be more than 0")
 
     def batch_size(self, configuration: Configuration) -> int:
         """Return the patches per step for a configuration."""
-        return min(configuration.batch_size, self.batch_size_limit or configuration.batch_size)
+        if self.batch_voxels is None:
+            return configuration.batch_size
+        affordable = self.batch_voxels // prod(configuration.patch_size)
+        return max(1, min(configuration.batch_size, affordable))
 
     def topology(self, configuration: Configuration) -> Topology:
         """Return the configuration's topology with this training's width, in multiples of 4."""
@@ -91,7 +95,7 @@ PRESETS: Final[dict[str, TrainingConfig]] = {
         weight_decay=1e-2,
         schedule="cosine",
         warmup_fraction=0.02,
-        batch_size_limit=4,
+        batch_voxels=400_000,
         width_fraction=0.5,
         augmentation="light",
         mirror_prediction=True,
@@ -117,7 +121,7 @@ def training_decisions(
         "learning_rate": "the optimizer's own scale",
         "schedule": "the rate falls to zero within the time there is",
         "augmentation": "interpolating every patch costs a CPU more than it gains in so few steps",
-        "batch_size_limit": "on a CPU more steps help more than larger batches",
+        "batch_voxels": "on a CPU more steps help more than larger batches",
         "width_fraction": "half the channels cost about a third of the time per step",
         "epochs": "the length that was asked for",
         "max_minutes": "the time that was asked for",

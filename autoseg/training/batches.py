@@ -123,7 +123,7 @@ def _read_sample(source: BatchSource, epoch: int, step: int, slot: int) -> Sampl
     channels = case.arrays.image.shape[0]
     drawn = draw_augmentation(rng, source.policy, source.patch_size, channels, source.mirror_axes)
     ones = (1,) * (len(case.record.shape) - len(source.patch_size))  # 2D patches of a 3D image
-    forced = is_forced(slot, source.batch_size, source.foreground_fraction)
+    forced = is_forced(slot, source.batch_size, source.foreground_fraction, step=step)
     start = draw_start(rng, case, (*ones, *source.patch_size), forced=forced)
     shape = (*ones, *drawn.source_shape(source.patch_size))
     margin = (

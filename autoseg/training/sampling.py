@@ -65,14 +65,18 @@ def generator(
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=address))
 
 
-def is_forced(slot: int, batch_size: int, foreground_fraction: float) -> bool:
+def is_forced(slot: int, batch_size: int, foreground_fraction: float, *, step: int = 0) -> bool:
     """Tell whether a slot's patch is centered on foreground: the last slots of a batch are.
+
+    Of batches of one, every second step's is, which is the share that batches of two have.
 
     Examples
     --------
     >>> [sum(is_forced(j, b, 0.33) for j in range(b)) for b in (2, 3, 4, 5, 9, 12)]
     [1, 1, 1, 2, 3, 4]
     """
+    if batch_size == 1:
+        return foreground_fraction > 0 and step % 2 == 1
     return slot >= round(batch_size * (1 - foreground_fraction))
 
 

@@ -33,11 +33,14 @@ def test_full_is_nnunets_recipe():
     assert (full.momentum, full.weight_decay, full.optimizer) == (0.99, 3e-5, "sgd")
 
 
-def test_the_smaller_batch_counts():
-    full = preset("full")
-    assert full.batch_size(CONFIGURATION) == 9
-    assert replace(full, batch_size_limit=4).batch_size(CONFIGURATION) == 4
-    assert replace(full, batch_size_limit=20).batch_size(CONFIGURATION) == 9
+@pytest.mark.parametrize(
+    ("patches", "batch_size"),
+    [(None, 9), (0.5, 1), (1, 1), (3.9, 3), (9, 9), (30, 9)],
+)
+def test_the_batch_is_cut_down_to_whole_patches_within_the_voxels_allowed(patches, batch_size):
+    voxels = None if patches is None else int(patches * 16 * 160 * 192)
+    config = replace(preset("full"), batch_voxels=voxels)
+    assert config.batch_size(CONFIGURATION) == batch_size
 
 
 def test_width_scales_channels_in_multiples_of_four():
@@ -56,7 +59,7 @@ def test_full_width_leaves_the_topology_alone():
     assert preset("full").topology(CONFIGURATION) is CONFIGURATION.topology
 
 
-@pytest.mark.parametrize("name", ["epochs", "steps_per_epoch", "max_minutes", "batch_size_limit"])
+@pytest.mark.parametrize("name", ["epochs", "steps_per_epoch", "max_minutes", "batch_voxels"])
 @pytest.mark.parametrize("value", [0, -3, float("nan")])
 def test_lengths_must_be_positive(name, value):
     option = name.replace("_", "-")

@@ -50,11 +50,16 @@ def test_every_part_of_the_address_matters():
 
 
 def test_the_last_third_of_a_batch_is_forced():
-    # nnU-Net's numbers; a lone patch is not forced, because round(1 * 0.67) is 1.
-    counts = (0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4)
-    for batch_size, count in enumerate(counts, start=1):
+    # nnU-Net's numbers for batches of 2 to 12.
+    counts = (1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4)
+    for batch_size, count in enumerate(counts, start=2):
         forced = [is_forced(slot, batch_size, 0.33) for slot in range(batch_size)]
         assert forced == [False] * (batch_size - count) + [True] * count
+
+
+def test_every_second_lone_patch_is_forced():
+    assert [is_forced(0, 1, 0.33, step=step) for step in range(4)] == [False, True, False, True]
+    assert not any(is_forced(0, 1, 0.0, step=step) for step in range(4))
 
 
 @pytest.mark.parametrize(("fraction", "count"), [(0.0, 0), (0.5, 4), (1.0, 8)])

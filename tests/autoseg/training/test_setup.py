@@ -31,8 +31,8 @@ def test_training_and_validation_draw_from_their_own_cases(setup_of):
 
 
 def test_batch_is_no_larger_than_its_limit(setup_of):
-    assert setup_of(batch_size_limit=1).source("training").batch_size == 1
-    assert setup_of(batch_size_limit=7).source("training").batch_size == 2
+    assert setup_of(batch_voxels=2 * 8 * 12 * 8 - 1).source("training").batch_size == 1
+    assert setup_of(batch_voxels=7 * 8 * 12 * 8).source("training").batch_size == 2
 
 
 def test_network_follows_seed_and_fold(setup_of):
