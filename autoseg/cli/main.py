@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import signal
 import sys
 import time
@@ -67,6 +68,8 @@ def program() -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code; see ``docs/reference/errors.md``."""
+    # Sums depend on the number of threads; work on many cases is spread over processes instead.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     arguments = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in arguments
     try:
