@@ -113,8 +113,8 @@ def _axis_decisions(order: tuple[int, ...], grid: Grid) -> tuple[Decision, ...]:
             value=str(order),
             rule="both axes of an image lie in its plane"
             if is_flat
-            else "the axis of the coarsest target spacing comes first and the others keep "
-            "their order",
+            else "the axis of a single slice, or else of the coarsest target spacing, comes first "
+            "and the others keep their order",
             numbers=() if is_flat else (("coarsest spacing", f"{grid.spacing[0]:.4g} mm"),),
         ),
         Decision(

@@ -58,8 +58,8 @@ def plan_dataset(
         labels=description.labels.count,
     )
     spacing = target_spacing(fingerprint)
-    order = axis_order(spacing)
     stored = Grid(spacing=spacing, median_shape=median_shape(fingerprint, spacing))
+    order = axis_order(spacing, stored.median_shape)
     grid = stored.permuted(order)
     normalization = choose_normalization(fingerprint, description)
     planned = plan_configurations(grid, len(fingerprint.cases), load)
@@ -96,7 +96,7 @@ def check_fingerprint(fingerprint: Fingerprint, description: DatasetDescription)
         raise PlanError(
             f"{where}: the fingerprint has 0 cases; planning needs at least 1",
             rule="E-SET-47",
-            hint="run `autoseg check` to see which cases were refused, and why",
+            hint="run `autoseg fingerprint` to see which cases are refused, and why",
         )
     for case in fingerprint.cases:
         _check_case(case, fingerprint.ndim, where)

@@ -86,13 +86,16 @@ def low_resolution_axis(fingerprint: Fingerprint) -> int | None:
     return axis if is_coarse and is_short else None
 
 
-def axis_order(spacing: tuple[float, ...]) -> tuple[int, ...]:
+def axis_order(spacing: tuple[float, ...], median_shape: tuple[float, ...] = ()) -> tuple[int, ...]:
     """Return the order that puts the coarsest axis first and keeps the others as they are.
 
     Parameters
     ----------
     spacing : tuple of float
         Target spacing in mm per array axis; of equally coarse axes the first counts.
+    median_shape : tuple of float
+        Median shape in voxels. An axis of one voxel counts as the coarsest whatever its spacing:
+        across single slices there is nothing to see, and 2D patches must lie within them.
 
     Returns
     -------
@@ -107,7 +110,8 @@ def axis_order(spacing: tuple[float, ...]) -> tuple[int, ...]:
     axes = range(len(spacing))
     if len(spacing) == 2:
         return tuple(axes)
-    coarsest = max(axes, key=lambda axis: (spacing[axis], -axis))
+    single = [size == 1 for size in median_shape] or [False] * len(spacing)
+    coarsest = max(axes, key=lambda axis: (single[axis], spacing[axis], -axis))
     return (coarsest, *(axis for axis in axes if axis != coarsest))
 
 

@@ -16,8 +16,7 @@ from preprocessing.foreground import sample_foreground
 STAGE_VERSION: Final = 1
 """Raised when the code of this stage makes other arrays, so that old ones are made again."""
 BYTES_PER_VOXEL: Final = 40
-"""Peak memory per raw voxel and channel of one case: measured 24 to 36 by
-``benchmarks/preprocessing.py`` on images that are resampled to 1.2 times their voxels."""
+"""Peak memory per voxel and channel of the larger of the raw and the resampled image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

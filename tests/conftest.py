@@ -1,5 +1,6 @@
 """What every test may use."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,10 @@ import pytest
 from autoseg.core.fingerprint import ChannelStatistics
 from autoseg.core.network_spec import Arch, Style
 from autoseg.core.plan import Configuration, Normalization, Plan, Topology
+
+# The tests' networks are too small to share: two threads would only wait for each other. Set before
+# torch is loaded, here and in the commands that tests start.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(autouse=True)

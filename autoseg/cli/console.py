@@ -17,10 +17,14 @@ LINE_EVERY_S: Final = 10.0
 
 
 def make_progress(*, quiet: bool) -> Progress:
-    """Return the listener that fits where messages go."""
+    """Return the listener that fits where messages go; a bar ends with its command."""
     if quiet:
         return Silence()
-    return LiveProgress() if sys.stderr.isatty() else PlainProgress()
+    if not sys.stderr.isatty():
+        return PlainProgress()
+    live = LiveProgress()
+    click.get_current_context().call_on_close(live.finish)
+    return live
 
 
 class PlainProgress:

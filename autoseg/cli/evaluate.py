@@ -38,25 +38,35 @@ def command(
     \b
     Example: autoseg evaluate -i masks -r Task04_Hippocampus/labelsTr
     """
-    from autoseg.evaluation.summary import as_table
-    from autoseg.io.documents import to_json
+    from autoseg.core.errors import PartialError
+    from autoseg.evaluation.summary import Summary, as_table
+    from autoseg.io.documents import read_stored, to_json
     from autoseg.pipeline.evaluate import evaluate, find_references
 
     found, description = find_references(
         predictions, references, dataset=dataset, workspace=workspace
     )
-    summary = evaluate(
-        predictions,
-        found,
-        description,
-        output=output,
-        workers=workers,
-        progress=make_progress(quiet=quiet),
-    )
-    table = as_table(summary, worst=len(summary.cases) if per_case else 0)
+    progress = make_progress(quiet=quiet)
+    progress.note(f"dataset {description.name}: {len(found)} references")
     place = (output or predictions) / "summary.json"
-    emit(
-        to_json(summary),
-        f"{table}\n\nreport: {place}, {place.with_suffix('.csv').name}",
-        as_json=as_json,
-    )
+
+    def show(summary: Summary) -> None:
+        table = as_table(summary, worst=len(summary.cases) if per_case else 0)
+        text = f"{table}\n\nreport: {place}, {place.with_suffix('.csv').name}"
+        emit(to_json(summary), text, as_json=as_json)
+
+    try:
+        show(
+            evaluate(
+                predictions,
+                found,
+                description,
+                output=output,
+                workers=workers,
+                progress=progress,
+            )
+        )
+    except PartialError:
+        if not as_json:
+            show(read_stored(place, Summary))
+        raise

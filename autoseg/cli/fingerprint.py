@@ -35,9 +35,10 @@ def command(
     from autoseg.io.workspace import find_raw_dataset, find_workspace
     from autoseg.pipeline.fingerprint import measure_dataset
 
+    place = find_workspace(workspace)
     folder, fingerprint = measure_dataset(
-        find_raw_dataset(dataset, data=data),
-        find_workspace(workspace),
+        find_raw_dataset(dataset, data=data, workspace=place),
+        place,
         workers=workers,
         progress=make_progress(quiet=quiet),
     )

@@ -13,7 +13,15 @@ from typing import Final
 
 import click
 
-from autoseg.core.errors import AutosegError, RefusedCasesError
+from autoseg.core.errors import (
+    AutosegError,
+    Bug,
+    InterruptedRun,
+    PartialError,
+    RefusedCasesError,
+    ResourceError,
+    UsageError,
+)
 from autoseg.core.version import __version__
 from autoseg.siblings import check_siblings
 
@@ -79,13 +87,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except AutosegError as error:
         return report(error, as_json=as_json)
     except click.UsageError as error:
-        return report_usage(error)
+        path = error.ctx.command_path if error.ctx else "autoseg"
+        return report(UsageError(error.format_message(), hint=f"{path} --help"), as_json=as_json)
     except (click.Abort, KeyboardInterrupt):
-        return report_interrupted()
+        return report(_stopped(), as_json=as_json)
     except BrokenPipeError:
         return 0
     except Exception as error:  # the one place: what is unforeseen becomes a file and a line
-        return report_bug(error)
+        return report(_unforeseen(error), as_json=as_json)
 
 
 def console() -> None:
@@ -103,38 +112,37 @@ def report(error: AutosegError, *, as_json: bool = False) -> int:
     _print_problem(error)
     if as_json:
         shown = [_as_dict(problem) for problem in problems]
-        click.echo(json.dumps({"error": {**_as_dict(error), "problems": shown}}))
+        result = {"result": error.result} if isinstance(error, PartialError) else {}
+        click.echo(json.dumps({"error": {**_as_dict(error), "problems": shown}, **result}))
     return error.exit_code
 
 
-def report_usage(error: click.UsageError) -> int:
-    """Print a mistake in the command and where to look it up."""
-    _say(f"error: {error.format_message()}")
-    path = error.ctx.command_path if error.ctx else "autoseg"
-    _say(f"hint: {path} --help")
-    return 2
+def _stopped() -> InterruptedRun:
+    return InterruptedRun(
+        "stopped on request; nothing is half-written",
+        hint="run the same command again: it carries on",
+    )
 
 
-def report_interrupted() -> int:
-    """Say that the work was stopped and can be continued."""
-    _say("error: stopped on request; nothing is half-written")
-    _say("hint: run the same command again: it carries on")
-    return 75
+def _unforeseen(error: Exception) -> AutosegError:
+    """Say that memory ran out, or keep the traceback of a bug in a file and name it."""
+    from autoseg.execution.machine import is_memory_error
 
-
-def report_bug(error: Exception) -> int:
-    """Keep the traceback in a file and print one line."""
+    what = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    if is_memory_error(error):
+        return ResourceError(
+            f"memory ran out ({what[:200]})",
+            rule="E-RES-64",
+            hint="close other programs, use fewer --workers, or plan with less --gpu-memory-gib",
+        )
     import tempfile
     from pathlib import Path
 
     from autoseg.io.files import write_atomically
 
-    name = f"autoseg_bug_{time.strftime('%Y%m%d_%H%M%S')}.txt"
-    path = Path(tempfile.gettempdir()) / name
+    path = Path(tempfile.gettempdir()) / f"autoseg_bug_{time.strftime('%Y%m%d_%H%M%S')}.txt"
     write_atomically(path, traceback.format_exc().encode(), durable=False)
-    _say(f"error: a bug of autoseg's own: {type(error).__name__}: {' '.join(str(error).split())}")
-    _say(f"hint: please report it with {path}")
-    return 1
+    return Bug(f"a bug of autoseg's own: {what}", hint=f"please report it with {path}")
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -148,7 +156,7 @@ def _print_problem(error: AutosegError) -> None:
 
 
 def _as_dict(error: AutosegError) -> dict[str, str]:
-    return {"rule": error.rule, "message": str(error), "hint": error.hint}
+    return {"rule": error.rule, "message": str(error.args[0]), "hint": error.hint}
 
 
 def _say(text: str) -> None:

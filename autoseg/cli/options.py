@@ -131,6 +131,7 @@ def _check_name(_: click.Context, parameter: click.Parameter, value: str) -> str
     if not plain.isalnum() or value.startswith("."):
         raise UsageError(
             f"--{parameter.name} {value!r}: must be a plain folder name of letters, digits, "
-            "'-', '_' and '.'"
+            "'-', '_' and '.'",
+            hint="choose such a name, e.g. second",
         )
     return value

@@ -52,7 +52,10 @@ def command(
     progress, place = make_progress(quiet=quiet), find_workspace(workspace)
     budget = budget_for(gpu_memory_gib)
     folder, _ = measure_dataset(
-        find_raw_dataset(dataset, data=data), place, workers=workers, progress=progress
+        find_raw_dataset(dataset, data=data, workspace=place),
+        place,
+        workers=workers,
+        progress=progress,
     )
     made = make_plan(folder, place, budget=budget, name=plan, overwrite=overwrite)
     count = preprocess_cases(

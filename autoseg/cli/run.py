@@ -30,6 +30,7 @@ from autoseg.core.training_config import TrainingConfig
 @click.option("-f", "--fold", "folds", type=int, multiple=True, help="Only this; may be repeated.")
 @memory_option
 @plan_option
+@click.option("--overwrite", is_flag=True, help="Replace a differing plan of this name.")
 @run_option
 @training_options
 @device_option
@@ -42,6 +43,7 @@ def command(
     folds: tuple[int, ...],
     gpu_memory_gib: str,
     plan: str,
+    overwrite: bool,
     run: str,
     config: TrainingConfig,
     device: str,
@@ -62,15 +64,17 @@ def command(
     from autoseg.pipeline.run import RunRequest, fold_table
     from autoseg.pipeline.run import run as run_all
 
+    place = find_workspace(workspace)
     result = run_all(
         RunRequest(
-            raw=find_raw_dataset(dataset, data=data),
-            workspace=find_workspace(workspace),
+            raw=find_raw_dataset(dataset, data=data, workspace=place),
+            workspace=place,
             budget=budget_for(gpu_memory_gib),
             config=config,
             configurations=configurations,
             folds=folds,
             plan=plan,
+            overwrite=overwrite,
             run=run,
             device=device,
             workers=workers,

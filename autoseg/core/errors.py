@@ -15,27 +15,35 @@ class AutosegError(Exception):
         Identifier of the broken rule, such as ``"E-GEO-13"``; ``docs/reference/errors.md`` lists
         them.
     hint : str, optional
-        What to do next.
+        What to do next; the usual hint of the kind of error if left out.
     """
 
     exit_code = 3
+    usual_hint = "correct what the error names, then run the same command again"
 
     def __init__(self, message: str, *, rule: str = "", hint: str = "") -> None:
         super().__init__(message)
         self.rule = rule
-        self.hint = hint
+        self.hint = hint or self.usual_hint
 
     @property
     def text(self) -> str:
         """The message behind its rule, on one line."""
-        message = " ".join(str(self).split())
+        message = " ".join(str(self.args[0]).split())
         return f"{self.rule} {message}" if self.rule else message
+
+
+class Bug(AutosegError):  # noqa: N818 - it is one
+    """Something that autoseg did not foresee."""
+
+    exit_code = 1
 
 
 class UsageError(AutosegError, ValueError):
     """The command or the call was put wrongly."""
 
     exit_code = 2
+    usual_hint = "autoseg VERB --help lists what is allowed"
 
 
 class InputError(AutosegError, ValueError):
@@ -90,11 +98,38 @@ class RefusedCasesError(InputError):
         super().__init__(message, rule=rule, hint=hint)
         self.problems = tuple(problems)
 
+    def __str__(self) -> str:
+        """Return the message and the first problems, for those who see nothing else."""
+        listed = "; ".join(problem.text for problem in self.problems[:10])
+        more = len(self.problems) - 10
+        rest = f" and {more} more" if more > 0 else ""
+        return f"{self.args[0]}: {listed}{rest}" if listed else str(self.args[0])
+
 
 class PartialError(RefusedCasesError):
-    """The work is done but for the cases named; the others are finished and kept."""
+    """The work is done but for the cases named; the others are finished and kept.
+
+    Parameters
+    ----------
+    message, problems, rule, hint
+        As in `RefusedCasesError`.
+    result : dict
+        What was made, as plain JSON values.
+    """
 
     exit_code = 4
+
+    def __init__(
+        self,
+        message: str,
+        problems: "tuple[AutosegError, ...]" = (),
+        *,
+        rule: str = "",
+        hint: str = "",
+        result: "dict[str, object] | None" = None,
+    ) -> None:
+        super().__init__(message, problems, rule=rule, hint=hint)
+        self.result = result or {}
 
 
 class TrainingError(AutosegError, ArithmeticError):
@@ -105,6 +140,7 @@ class DamagedError(AutosegError, ValueError):
     """Something that autoseg stored no longer is what it wrote."""
 
     exit_code = 5
+    usual_hint = "run the command that made it again"
 
 
 class ResourceError(AutosegError, OSError):

@@ -61,7 +61,9 @@ def split_cases(names: Sequence[str], *, folds: int = 5, seed: int = 12345) -> S
     ordered = sorted(names)
     if len(ordered) < 2:
         raise DatasetError(
-            f"cross-validation needs at least 2 cases, found {len(ordered)}", rule="E-SET-47"
+            f"cross-validation needs at least 2 cases, found {len(ordered)}",
+            rule="E-SET-47",
+            hint="add cases to the dataset",
         )
     shuffled = np.random.RandomState(seed).permutation(len(ordered))
     parts = [set(part.tolist()) for part in np.array_split(shuffled, min(folds, len(ordered)))]

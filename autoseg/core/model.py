@@ -1,13 +1,20 @@
 """What lies in a model folder: one description for the run, one record per trained fold."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from autoseg.core.dataset import DatasetDescription
 from autoseg.core.folds import Fold
 from autoseg.core.geometry import STRICT
 from autoseg.core.plan import Configuration, Decision, Plan, Topology
 from autoseg.core.training_config import TrainingConfig
+
+MODEL_FILE: Final = "model.json"
+"""File of the `ModelDescription`, in the model folder."""
+RECORD_FILE: Final = "fold.json"
+"""File of a `FoldRecord`, in the fold's folder."""
+WEIGHTS_FILE: Final = "weights.safetensors"
+"""File of a fold's weights, in the fold's folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

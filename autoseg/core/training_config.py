@@ -1,6 +1,6 @@
 """What the user chooses about training, and the presets it starts from."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from math import prod
 from typing import ClassVar, Final, Literal
 
@@ -58,11 +58,18 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         if self.epochs is None and self.max_minutes is None:
-            raise UsageError("training needs --epochs or --max-minutes; both are unset")
+            raise UsageError(
+                "training needs --epochs or --max-minutes; both are unset", hint="give one of them"
+            )
+        if self.seed < 0:
+            raise UsageError(f"seed is {self.seed}; it must be 0 or more", hint="e.g. --seed 1")
         for name in ("epochs", "steps_per_epoch", "max_minutes", "batch_voxels"):
             value = getattr(self, name)
             if value is not None and not value > 0:  # nor NaN
-                raise UsageError(f"{name.replace('_', '-')} is {value}; it must be more than 0")
+                raise UsageError(
+                    f"{name.replace('_', '-')} is {value}; it must be more than 0",
+                    hint="leave it out, or give a larger number",
+                )
 
     def batch_size(self, configuration: Configuration) -> int:
         """Return the patches per step for a configuration."""
@@ -116,23 +123,29 @@ def training_decisions(
 ) -> tuple[Decision, ...]:
     """Say what a training changes of nnU-Net's recipe, and of the plan's values, and why."""
     recipe = PRESETS["full"]
-    reasons = {
-        "optimizer": "AdamW reaches a given Dice in fewer steps than SGD when steps are scarce",
-        "learning_rate": "the optimizer's own scale",
-        "schedule": "the rate falls to zero within the time there is",
-        "augmentation": "interpolating every patch costs a CPU more than it gains in so few steps",
-        "batch_voxels": "on a CPU more steps help more than larger batches",
-        "width_fraction": "half the channels cost about a third of the time per step",
-        "epochs": "the length that was asked for",
-        "max_minutes": "the time that was asked for",
-    }
     return tuple(
         Decision(
-            subject=f"{configuration.name}.training.{name}",
-            value=str(getattr(config, name)),
-            rule=f"preset {config.preset!r}: {reason}",
-            numbers=(("nnU-Net's recipe", str(getattr(recipe, name))),),
+            subject=f"{configuration.name}.training.{field.name}",
+            value=str(getattr(config, field.name)),
+            rule=_REASONS.get(field.name, "it was asked for"),
+            numbers=(("nnU-Net's recipe", str(getattr(recipe, field.name))),),
         )
-        for name, reason in reasons.items()
-        if getattr(config, name) != getattr(recipe, name)
+        for field in fields(config)
+        if field.name not in ("preset", "seed")
+        and getattr(config, field.name) != getattr(recipe, field.name)
     )
+
+
+_REASONS: Final = {
+    "steps_per_epoch": "short epochs save and report often when an epoch is slow",
+    "validation_steps": "a glance at the validation patches must not cost more than the training",
+    "optimizer": "steps are scarce, and Adam's adapt to each weight from the first on",
+    "learning_rate": "it is on the optimizer's own scale",
+    "weight_decay": "it is decoupled from the gradient and on a scale of its own",
+    "schedule": "the rate falls to zero within the time there is",
+    "warmup_fraction": "the optimizer's averages are unreliable in the first steps",
+    "batch_voxels": "on a CPU more steps help more than larger batches",
+    "width_fraction": "a narrower network makes more steps in the same time",
+    "augmentation": "interpolating every patch costs a CPU more than it gains in so few steps",
+}
+"""Why a preset changes a value; lengths that are not here are the user's."""

@@ -13,15 +13,20 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from autoseg.core.errors import AutosegError, ResourceError
+from autoseg.execution.machine import memory_errors
 
 if TYPE_CHECKING:
     from pebble import ProcessPool
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
+
+
+LONGEST_TASK_S: Final = 3600.0
+"""Time after which a worker counts as stalled: the slowest single case takes minutes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +47,7 @@ def run_tasks(
     *,
     workers: int,
     name: Callable[[Item], str] = str,
-    timeout_s: float | None = None,
+    timeout_s: float | None = LONGEST_TASK_S,
 ) -> Iterator[Outcome[Item, Value]]:
     """Apply a function to items and yield each outcome when it is there, in the items' order.
 
@@ -84,7 +89,8 @@ def run_tasks(
 
 def _attempt(function: Callable[[Item], Value], item: Item) -> Outcome[Item, Value]:
     try:
-        return Outcome(item=item, value=function(item))
+        with memory_errors(str(getattr(function, "__name__", function))):
+            return Outcome(item=item, value=function(item))
     except AutosegError as error:
         return Outcome(item=item, error=error)
 

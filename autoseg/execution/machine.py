@@ -2,9 +2,13 @@
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from autoseg.core.errors import ResourceError
 
 _CGROUP: Final = Path("/sys/fs/cgroup")
 
@@ -17,6 +21,31 @@ class Machine:
     """Processor cores, at least 1."""
     memory_bytes: int
     """Memory that is free for use."""
+
+
+@contextmanager
+def memory_errors(where: str) -> Iterator[None]:
+    """Turn what a lack of memory raises in the block into a `ResourceError` that names ``where``.
+
+    Python, numpy and torch each have an error of their own; torch's are told by name and text, so
+    that this module need not load it.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_memory_error(error):
+            raise
+        raise ResourceError(
+            f"{where}: memory ran out ({' '.join(str(error).split())[:200]})",
+            rule="E-RES-64",
+            hint="close other programs, use fewer --workers, or another --device",
+        ) from error
+
+
+def is_memory_error(error: BaseException) -> bool:
+    """Tell whether an exception says that host or device memory ran out."""
+    kinds = (MemoryError.__name__, "OutOfMemoryError", "_ArrayMemoryError")
+    return type(error).__name__ in kinds or "can't allocate memory" in str(error)
 
 
 def inspect_machine() -> Machine:

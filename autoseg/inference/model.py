@@ -3,32 +3,29 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from autoseg.core.errors import (
-    AutosegError,
     DamagedError,
     GeometryError,
     UsageError,
     VoxelError,
 )
-from autoseg.core.model import FoldRecord, ModelDescription
+from autoseg.core.model import (
+    MODEL_FILE,
+    RECORD_FILE,
+    WEIGHTS_FILE,
+    FoldRecord,
+    ModelDescription,
+)
 from autoseg.inference.export import label_map_on_input_grid
 from autoseg.inference.predictor import Window, predict_logits
 from autoseg.io import documents, files
 from autoseg.networks.assembler import UNet, build_network
 from autoseg.networks.device import Device, place_network
 from preprocessing.case import RawGrid, crop_image, resample_case
-
-WEIGHTS_FILE: Final = "weights.safetensors"
-RECORD_FILE: Final = "fold.json"
-MODEL_FILE: Final = "model.json"
-
-
-Document = TypeVar("Document")
 
 
 def _silent(done: int, total: int) -> None:
@@ -139,7 +136,7 @@ def read_description(folder: Path) -> ModelDescription:
             f"{folder}: is no model folder; it has no {MODEL_FILE}",
             hint="name a folder such as <workspace>/<dataset>/models/<plan>/<configuration>/<run>",
         )
-    return _read(path, ModelDescription)
+    return documents.read_stored(path, ModelDescription)
 
 
 def read_model(
@@ -193,19 +190,11 @@ def read_model(
     )
 
 
-def _read(path: Path, kind: type[Document]) -> Document:
-    """Read what autoseg itself wrote into a model folder."""
-    try:
-        return documents.read(path, kind)
-    except AutosegError as error:
-        raise DamagedError(str(error), rule="E-MODEL-59", hint=error.hint) from error
-
-
 def _read_fold(folder: Path, description: ModelDescription) -> tuple[str, UNet]:
     from safetensors.torch import load as decode
 
     path = folder / WEIGHTS_FILE
-    record = _read(folder / RECORD_FILE, FoldRecord)
+    record = documents.read_stored(folder / RECORD_FILE, FoldRecord)
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -216,7 +205,7 @@ def _read_fold(folder: Path, description: ModelDescription) -> tuple[str, UNet]:
         raise DamagedError(
             f"{path}: its digest differs from the one in {RECORD_FILE}",
             rule="E-MODEL-59",
-            hint="copy the model again, or train the fold again",
+            hint=f"copy the model again; or remove {folder} and train the fold again",
         )
     network = build_network(
         description.configuration.arch,

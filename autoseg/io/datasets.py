@@ -3,7 +3,6 @@
 import stat
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 from autoseg.core.dataset import Case, Dataset, DatasetDescription
 from autoseg.core.errors import AutosegError, DatasetError, RefusedCasesError, UsageError
@@ -26,7 +25,6 @@ from autoseg.io.layouts import (
 )
 from autoseg.io.listing import look_alikes, stem, unsafe_names, visible_names
 
-LISTED_PROBLEMS: Final = 10
 """Problems that an error's message lists; the error itself carries all."""
 
 
@@ -233,11 +231,8 @@ def _wrong_count(entries: Entries, listing: Listing, where: str) -> list[Autoseg
 
 
 def _refused(what: str, problems: Sequence[AutosegError]) -> RefusedCasesError:
-    listed = "; ".join(problem.text for problem in problems[:LISTED_PROBLEMS])
-    more = len(problems) - LISTED_PROBLEMS
     return RefusedCasesError(
-        f"{what} {len(problems)} problem{'s' if len(problems) > 1 else ''}: {listed}"
-        + (f" and {more} more" if more > 0 else ""),
+        f"{what} {len(problems)} problem{'s' if len(problems) > 1 else ''}",
         tuple(problems),
         rule=problems[0].rule,
         hint=problems[0].hint,

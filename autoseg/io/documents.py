@@ -9,7 +9,7 @@ from typing import Any, Final, NoReturn, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from autoseg.core.errors import AutosegError, DocumentError
+from autoseg.core.errors import AutosegError, DamagedError, DocumentError
 from autoseg.io import files
 
 Document = TypeVar("Document")
@@ -44,6 +44,24 @@ def read(path: Path, kind: type[Document]) -> Document:
     except OSError as error:
         raise _broken(f"{path}: cannot be read ({error.strerror})", "check the path") from error
     return parse(data, kind, str(path))
+
+
+def read_stored(path: Path, kind: type[Document]) -> Document:
+    """Read a document that autoseg wrote: whatever is wrong with it is damage.
+
+    Raises
+    ------
+    DamagedError
+        As `read`, naming the file.
+    """
+    try:
+        return read(path, kind)
+    except DocumentError as error:
+        raise DamagedError(
+            str(error),
+            rule=error.rule,
+            hint="restore the file, or run the command that wrote it again",
+        ) from error
 
 
 def parse(data: bytes, kind: type[Document], where: str) -> Document:

@@ -35,9 +35,16 @@ def digest(data: bytes | memoryview) -> str:
 
 
 def digest_file(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Return the SHA-256 of a file, in hexadecimal; `ResourceError` if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ResourceError(
+            f"{path}: cannot be read ({error.strerror})",
+            rule="E-RES-62",
+            hint="check that the file is there and that you may read it",
+        ) from error
 
 
 def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:

@@ -210,12 +210,23 @@ def check_same_grid(
 
 
 def write_segmentation(path: Path, label_map: Array, geometry: Geometry) -> None:
-    """Write a label map on the grid of the file that its geometry was read from, atomically.
+    """Encode a label map (see `encode_segmentation`) and write it atomically.
+
+    Raises
+    ------
+    ResourceError
+        If the file cannot be written; an older one is unchanged.
+    """
+    files.write_atomically(path, encode_segmentation(path, label_map, geometry))
+
+
+def encode_segmentation(path: Path, label_map: Array, geometry: Geometry) -> bytes:
+    """Return the file of a label map on the grid of the file that its geometry was read from.
 
     Parameters
     ----------
     path : Path
-        Destination; its ending decides the format.
+        Where it will be written; its ending decides the format.
     label_map : (*spatial) array of uint8 or uint16
         In the geometry's orientation.
     geometry : Geometry
@@ -227,14 +238,13 @@ def write_segmentation(path: Path, label_map: Array, geometry: Geometry) -> None
         If the shape is not the geometry's, or the format cannot hold its axes.
     VoxelError
         If the label map has another type.
-    ResourceError
-        If the file cannot be written; an older one is unchanged.
     """
     ending = file_ending(path)
     if label_map.shape != geometry.shape:
         raise GeometryError(
             f"{path}: label map shape {label_map.shape} differs from its grid {geometry.shape}",
             rule="E-GEO-20",
+            hint="give the label map of this image",
         )
     if label_map.dtype not in (np.uint8, np.uint16):
         raise VoxelError(
@@ -249,10 +259,8 @@ def write_segmentation(path: Path, label_map: Array, geometry: Geometry) -> None
             hint="choose the file ending of the images",
         )
     if ending == ".png":
-        data = encode_png(label_map, geometry)
-    else:
-        data = encode_nifti(label_map, geometry, compress=ending == ".nii.gz")
-    files.write_atomically(path, data)
+        return encode_png(label_map, geometry)
+    return encode_nifti(label_map, geometry, compress=ending == ".nii.gz")
 
 
 def _decode(path: Path, orientation: Orientation, limit_bytes: int | None) -> tuple[Decoded, str]:

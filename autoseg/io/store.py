@@ -93,6 +93,11 @@ def read_record(folder: Path, name: str) -> StoredCase:
     return record
 
 
+def has_record(folder: Path, name: str) -> bool:
+    """Tell whether a case was stored at some time; whether it is intact, only `is_stored` tells."""
+    return _record_file(folder, name).exists()
+
+
 def is_stored(folder: Path, name: str, key: str) -> bool:
     """Tell whether an intact case made from exactly these inputs is there."""
     try:

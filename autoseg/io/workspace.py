@@ -64,15 +64,15 @@ class DatasetFolder:
 
     def read_dataset(self) -> Dataset:
         """Read the dataset's description and cases."""
-        return documents.read(self.dataset_file, Dataset)
+        return documents.read_stored(self.dataset_file, Dataset)
 
     def read_fingerprint(self) -> Fingerprint:
         """Read what was measured."""
-        return documents.read(self.fingerprint_file, Fingerprint)
+        return documents.read_stored(self.fingerprint_file, Fingerprint)
 
     def read_splits(self) -> Splits:
         """Read the cross-validation folds."""
-        return documents.read(self.splits_file, Splits)
+        return documents.read_stored(self.splits_file, Splits)
 
     def read_plan(self, plan: str) -> Plan:
         """Read a plan, or raise `UsageError` that lists the plans there are."""
@@ -84,7 +84,7 @@ class DatasetFolder:
                 f"there are {', '.join(known) or 'none'}",
                 hint=f"make it: autoseg plan_and_preprocess -d {self.name}",
             )
-        return documents.read(path, Plan)
+        return documents.read_stored(path, Plan)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +147,13 @@ def find_workspace(asked: Path | None = None, *, start: Path | None = None) -> W
     return Workspace(path=here / DEFAULT_FOLDER)
 
 
-def find_raw_dataset(asked: str, *, data: Path | None = None, start: Path | None = None) -> Path:
+def find_raw_dataset(
+    asked: str,
+    *,
+    data: Path | None = None,
+    workspace: Workspace | None = None,
+    start: Path | None = None,
+) -> Path:
     """Return the folder of a raw dataset from a path or a name.
 
     Parameters
@@ -156,8 +162,10 @@ def find_raw_dataset(asked: str, *, data: Path | None = None, start: Path | None
         A path, or a name: ``Task04``, ``Task04_Hippocampus``, ``Dataset004_Hippocampus``, ``4``.
     data : Path, optional
         Folder of datasets to look in first.
+    workspace : Workspace, optional
+        Where to look next: a dataset that was measured before is found by its name.
     start : Path, optional
-        Folder to look in next; the current folder if left out.
+        Folder to look in last; the current folder if left out.
 
     Raises
     ------
@@ -168,11 +176,16 @@ def find_raw_dataset(asked: str, *, data: Path | None = None, start: Path | None
     """
     if os.sep in asked and Path(asked).is_dir():
         return Path(asked)
-    places = [place for place in (data, start or Path.cwd()) if place is not None]
-    for place in places:
-        found = matching_names(asked, (p.parent.name for p in place.glob("*/dataset.json")))
-        if found:
-            return place / _only(asked, found, place)
+    here = start or Path.cwd()
+    places = [here] if data is None else [data, here]
+    if data is not None and (found := _datasets_in(data, asked)):
+        return data / _only(asked, found, data)
+    if workspace is not None and (found := matching_names(asked, workspace.datasets())):
+        known = workspace.dataset(_only(asked, found, workspace.path)).read_dataset().folder
+        if Path(known).is_dir():
+            return Path(known)
+    if found := _datasets_in(here, asked):
+        return here / _only(asked, found, here)
     if (Path(asked) / "dataset.json").exists():  # "." and ".."
         return Path(asked)
     looked = ", ".join(str(place) for place in places)
@@ -221,6 +234,10 @@ def matching_names(asked: str, names: Iterable[str]) -> tuple[str, ...]:
         pattern = re.compile(rf"(?:Task|Dataset)0*{int(asked)}(?:_|$)")
         return tuple(name for name in known if pattern.match(name))
     return tuple(name for name in known if name.partition("_")[0] == asked)
+
+
+def _datasets_in(place: Path, asked: str) -> tuple[str, ...]:
+    return matching_names(asked, (found.parent.name for found in place.glob("*/dataset.json")))
 
 
 def _only(asked: str, found: tuple[str, ...], place: Path) -> str:

@@ -66,7 +66,8 @@ def choose_device(asked: str = "auto") -> Device:
     if kind not in available or nonsense:
         raise UsageError(
             f"device {asked!r} is unknown; allowed are auto, cpu, cuda, cuda:N and mps, "
-            "also with /float32 behind"
+            "also with /float32 behind",
+            hint="leave --device out to take the best there is",
         )
     if int(number or 0) >= available[kind]:
         raise UsageError(

@@ -74,11 +74,12 @@ def demo(
         config=replace(preset("fast"), epochs=None, max_minutes=minutes),
         configurations=(CONFIGURATION,),
         folds=(0,),
+        run=f"minutes_{minutes:g}",
         device=device,
         workers=workers,
     )
     result = run(request, progress=progress)
-    model = result.dataset.run("default", CONFIGURATION, "default")
+    model = result.dataset.run("default", CONFIGURATION, request.run)
     predictions = folder / "predictions"
     manifest = predict(
         Prediction(source=raw / "imagesTs", output=predictions, model=model, device=device),

@@ -95,7 +95,11 @@ def evaluate(
         progress.note(f"note: {len(references) - len(tasks)} references have no prediction")
     scores, problems = _score(tasks, workers, progress)
     if not scores:
-        raise RefusedCasesError(f"all {len(tasks)} pairs are refused", tuple(problems))
+        raise RefusedCasesError(
+            f"all {len(tasks)} pairs are refused; nothing was written",
+            tuple(problems),
+            hint="mend these files, then run the same command again",
+        )
     summary = summarize(scores, description.labels, description.name)
     documents.write((output or predictions) / "summary.json", summary)
     files.write_atomically((output or predictions) / "summary.csv", as_csv(summary).encode())
@@ -105,6 +109,7 @@ def evaluate(
             f"{(output or predictions) / 'summary.json'}",
             tuple(problems),
             hint="mend these files, then run the same command again",
+            result=documents.to_json(summary),
         )
     return summary
 
@@ -130,7 +135,7 @@ def segmentations_by_case(folder: Path) -> dict[str, Path]:
         If the folder does not exist.
     """
     if not folder.is_dir():
-        raise DatasetError(f"{folder}: is no folder", rule="E-SET-42")
+        raise DatasetError(f"{folder}: is no folder", rule="E-SET-42", hint="check the path")
     return {
         path.name.removesuffix(ending): path
         for path in sorted(folder.iterdir())
@@ -160,10 +165,12 @@ def find_references(
         The workspace; see `autoseg.io.workspace.find_workspace`.
     """
     manifest = predictions / MANIFEST
-    described = documents.read(manifest, PredictionManifest) if manifest.exists() else None
-    if references is not None and described is not None and dataset is None:
-        return segmentations_by_case(references), described.dataset
-    folder = find_planned_dataset(find_workspace(workspace), dataset)
+    stored = documents.read_stored(manifest, PredictionManifest) if manifest.exists() else None
+    described = stored.dataset if stored and dataset is None else None
+    if references is not None and described is not None:
+        return segmentations_by_case(references), described
+    asked = described.name if described else dataset
+    folder = find_planned_dataset(find_workspace(workspace), asked)
     raw = folder.read_dataset()
     if references is not None:
         return segmentations_by_case(references), raw.description

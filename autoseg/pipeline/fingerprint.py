@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autoseg.core.dataset import Dataset
-from autoseg.core.errors import AutosegError, RefusedCasesError
+from autoseg.core.errors import AutosegError, RefusedCasesError, UsageError
 from autoseg.core.fingerprint import CaseMeasurement, Fingerprint
 from autoseg.execution.executor import run_tasks
 from autoseg.execution.machine import worker_count
@@ -21,7 +21,7 @@ SMALL_TASK_BYTES = 2**30
 def measure_dataset(
     raw: Path, workspace: Workspace, *, workers: int | None, progress: Progress
 ) -> tuple[DatasetFolder, Fingerprint]:
-    """Measure a raw dataset and remember it in the workspace as the current one.
+    """Measure a raw dataset and keep in the workspace what was measured.
 
     Parameters
     ----------
@@ -43,6 +43,8 @@ def measure_dataset(
 
     Raises
     ------
+    UsageError
+        If the workspace has a dataset of this name from another folder.
     RefusedCasesError
         If any case is refused: lists all problems. What was measured of the good cases is kept.
     """
@@ -50,6 +52,7 @@ def measure_dataset(
     folder = workspace.dataset(dataset.description.name)
     files.ensure_writable(folder.path)
     with files.lock(folder.path, f"fingerprint of {dataset.description.name}"):
+        _check_origin(dataset, folder)
         measured = _measure_cases(dataset, folder, workers=workers, progress=progress)
         fingerprint = summarize(measured, dataset.description.name)
         documents.write(folder.dataset_file, dataset)
@@ -59,6 +62,19 @@ def measure_dataset(
     if len(fingerprint.notes) > 10:
         progress.note(f"note: and {len(fingerprint.notes) - 10} more in {folder.fingerprint_file}")
     return folder, fingerprint
+
+
+def _check_origin(dataset: Dataset, folder: DatasetFolder) -> None:
+    """Refuse to mix two datasets of one name; a dataset that was moved is the same."""
+    if not folder.dataset_file.exists():
+        return
+    known = folder.read_dataset().folder
+    if known != dataset.folder and Path(known).is_dir():
+        raise UsageError(
+            f"dataset {folder.name!r}: {dataset.folder} has the name of {known}, which is in "
+            f"{folder.path}",
+            hint="rename one of the folders, or choose another --workspace",
+        )
 
 
 def _measure_cases(

@@ -1,6 +1,8 @@
 """``autoseg plan`` and ``autoseg explain``: decide, and say why."""
 
-from autoseg.core.errors import AutosegError, UsageError
+from dataclasses import replace
+
+from autoseg.core.errors import UsageError
 from autoseg.core.folds import split_cases
 from autoseg.core.plan import Plan
 from autoseg.io import documents
@@ -43,15 +45,16 @@ def make_plan(
         If another plan of this name exists and may not be replaced.
     """
     fingerprint, dataset = folder.read_fingerprint(), folder.read_dataset()
+    splits = split_cases([case.name for case in dataset.cases])
     plan = plan_dataset(fingerprint, dataset.description, budget=budget, name=name)
     path = folder.plan_file(name)
-    if path.exists() and not overwrite and _read_or_none(folder, name) != plan:
+    if path.exists() and not overwrite and not _same_plan(folder.read_plan(name), plan):
         raise UsageError(
             f"{path}: holds another plan, made for other data or with other options",
             hint="choose another --plan NAME, or --overwrite to replace it",
         )
     documents.write(path, plan)
-    documents.write(folder.splits_file, split_cases([case.name for case in dataset.cases]))
+    documents.write(folder.splits_file, splits)
     workspace.set_current(folder.name)
     return plan
 
@@ -98,13 +101,12 @@ def budget_for(gpu_memory: str) -> PlannerBudget:
         gib = float(gpu_memory)
     except ValueError as error:
         raise UsageError(
-            f"--gpu-memory-gib {gpu_memory!r}: must be a number of GiB, or auto"
+            f"--gpu-memory-gib {gpu_memory!r}: must be a number of GiB, or auto",
+            hint="e.g. --gpu-memory-gib 8",
         ) from error
     return PlannerBudget(gpu_memory_gib=gib)
 
 
-def _read_or_none(folder: DatasetFolder, name: str) -> Plan | None:
-    try:
-        return folder.read_plan(name)
-    except AutosegError:
-        return None
+def _same_plan(present: Plan, plan: Plan) -> bool:
+    """Tell whether two plans decide the same, whichever version made them."""
+    return replace(present, autoseg_version=plan.autoseg_version) == plan

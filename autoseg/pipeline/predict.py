@@ -15,6 +15,7 @@ from autoseg.core.errors import (
 from autoseg.core.geometry import STRICT
 from autoseg.core.version import __version__
 from autoseg.evaluation.summary import Summary
+from autoseg.execution.machine import memory_errors
 from autoseg.execution.progress import Progress
 from autoseg.io import documents, files, images
 from autoseg.io.datasets import images_for_prediction
@@ -38,7 +39,11 @@ class PredictedCase:
     input_digests: tuple[str, ...]
     """SHA-256 of each image file."""
     output_digest: str
-    """SHA-256 of the written segmentation."""
+    """SHA-256 of the segmentation's file; recorded before the file is written."""
+    weights_digests: tuple[str, ...]
+    """SHA-256 of the weights of every fold that was averaged."""
+    mirror: bool
+    """Whether mirrored views were averaged."""
     notes: tuple[str, ...] = ()
     """What the reader repaired or found worth saying."""
 
@@ -59,12 +64,10 @@ class PredictionManifest:
     """Configuration of the model."""
     plan: str
     """Name of the model's plan."""
-    weights_digests: tuple[str, ...]
-    """SHA-256 of the weights of every fold that was averaged."""
-    mirror: bool
-    """Whether mirrored views were averaged."""
+    plan_digest: str
+    """SHA-256 of the plan."""
     cases: tuple[PredictedCase, ...]
-    """Finished cases, sorted by name."""
+    """Cases whose segmentations lie in the folder, sorted by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,10 +121,11 @@ def predict(request: Prediction, *, progress: Progress) -> PredictionManifest:
     device = choose_device(request.device)
     model = read_model(request.model, device, folds=request.folds, mirror=request.mirror)
     cases = images_for_prediction(request.source, model.description.dataset)
+    _check_output(request, cases)
     files.ensure_writable(request.output)
+    problems: list[AutosegError] = []
     with files.lock(request.output, f"prediction of {request.source}"):
-        done = _finished_cases(request, model, cases)
-        problems: list[AutosegError] = []
+        recorded = _recorded_cases(request, cases)
         progress.note(
             f"predicting {len(cases)} case(s) with {model.description.configuration_name}, "
             f"fold(s) {', '.join(map(str, model.folds))}, on {device}"
@@ -129,16 +133,16 @@ def predict(request: Prediction, *, progress: Progress) -> PredictionManifest:
         progress.start("predicting", len(cases))
         for case in cases:
             try:
-                if case.name not in done:
-                    done[case.name] = _predict_case(request, model, case, progress)
-                    _write_manifest(request, model, done)
+                if not _is_done(recorded.get(case.name), model, case):
+                    _predict_case(request, model, case, recorded, progress)
             except AutosegError as error:
                 problems.append(error)
                 progress.note(f"refused: {error.text}")
             progress.advance(case.name)
         progress.finish()
-        manifest = _write_manifest(request, model, done)
-    _report_problems(problems, len(cases), request.output)
+        manifest = _write_manifest(request, model, recorded) if recorded else None
+    _report_problems(problems, len(cases), request.output, manifest)
+    assert manifest is not None  # some case was finished
     return manifest
 
 
@@ -177,7 +181,7 @@ def _case_dice(model: Path) -> dict[str, float]:
     """Mean Dice of each validated case of a model."""
     dice = {}
     for path in sorted(model.glob("fold_*/validation/summary.json")):
-        for scores in documents.read(path, Summary).cases:
+        for scores in documents.read_stored(path, Summary).cases:
             values = [overlap.dice for overlap in scores.overlaps if overlap.dice is not None]
             if values:
                 dice[scores.case] = sum(values) / len(values)
@@ -185,84 +189,119 @@ def _case_dice(model: Path) -> dict[str, float]:
 
 
 def _predict_case(
-    request: Prediction, model: "Model", case: Case, progress: Progress
-) -> PredictedCase:
+    request: Prediction,
+    model: "Model",
+    case: Case,
+    recorded: dict[str, PredictedCase],
+    progress: Progress,
+) -> None:
+    """Segment a case: its record goes to the manifest first, then the file to its place.
+
+    Killed in between, the next run finds a record without its file and does the case again.
+    """
     description = model.description
-    image = images.read_case_image(
-        case, len(description.dataset.channels), orientation=description.plan.orientation
-    )
+    with memory_errors(case.name):
+        image = images.read_case_image(
+            case, len(description.dataset.channels), orientation=description.plan.orientation
+        )
 
-    def tell(done: int, total: int) -> None:
-        progress.status(f"{case.name}: tile {done}/{total}")
+        def tell(done: int, total: int) -> None:
+            progress.status(f"{case.name}: tile {done}/{total}")
 
-    segmentation = model.predict(image.voxels, image.geometry.spacing, on_tile=tell)
+        segmentation = model.predict(image.voxels, image.geometry.spacing, on_tile=tell)
     output = _output_file(request, case)
-    images.write_segmentation(output, segmentation, image.geometry)
-    return PredictedCase(
+    data = images.encode_segmentation(output, segmentation, image.geometry)
+    files.remove(output)
+    recorded[case.name] = PredictedCase(
         case=case.name,
         input_digests=image.digests,
-        output_digest=files.digest_file(output),
+        output_digest=files.digest(data),
+        weights_digests=model.digests,
+        mirror=model.mirror,
         notes=image.notes,
     )
+    _write_manifest(request, model, recorded)
+    files.write_atomically(output, data)
 
 
 def _output_file(request: Prediction, case: Case) -> Path:
     return request.output / f"{case.name}{file_ending(Path(case.images[0]))}"
 
 
-def _finished_cases(
-    request: Prediction, model: "Model", cases: Sequence[Case]
-) -> dict[str, PredictedCase]:
-    """Cases whose output lies there unchanged, made by this model from these files."""
+def _check_output(request: Prediction, cases: Sequence[Case]) -> None:
+    """Refuse to write segmentations among the images that they are made from."""
+    inputs = {Path(image).resolve().parent for case in cases for image in case.images}
+    if request.output.resolve() in inputs:
+        raise UsageError(
+            f"{request.output}: holds the images; segmentations need a folder of their own",
+            hint="choose another -o FOLDER",
+        )
+
+
+def _recorded_cases(request: Prediction, cases: Sequence[Case]) -> dict[str, PredictedCase]:
+    """Return the records of all segmentations that lie in the output folder unchanged.
+
+    Raises
+    ------
+    UsageError
+        If a file is in the way that no record knows, unless it may be replaced.
+    """
     path = request.output / MANIFEST
-    present = documents.read(path, PredictionManifest) if path.exists() else None
-    same_model = present is not None and (
-        (present.weights_digests, present.mirror) == (model.digests, model.mirror)
-    )
-    recorded = {found.case: found for found in present.cases} if present else {}
-    done = {}
+    present = documents.read_stored(path, PredictionManifest).cases if path.exists() else ()
+    endings = {file_ending(Path(image)) for case in cases for image in case.images}
+    recorded = {}
+    for record in present:
+        for output in (request.output / f"{record.case}{ending}" for ending in endings):
+            if output.is_file() and files.digest_file(output) == record.output_digest:
+                recorded[record.case] = record
     for case in cases:
         output = _output_file(request, case)
-        if not output.exists():
-            continue
-        record = recorded.get(case.name)
-        ours = record is not None and files.digest_file(output) == record.output_digest
-        if not ours and not request.overwrite:
+        if output.exists() and case.name not in recorded and not request.overwrite:
             raise UsageError(
-                f"{output}: is in the way; this program did not write it, or it was changed",
+                f"{output}: is in the way; autoseg did not write it, or it was changed",
                 hint="choose another -o FOLDER, or --overwrite to replace it",
             )
-        inputs = tuple(files.digest_file(Path(image)) for image in case.images)
-        if record is not None and ours and same_model and record.input_digests == inputs:
-            done[case.name] = record
-    return done
+    return recorded
+
+
+def _is_done(record: PredictedCase | None, model: "Model", case: Case) -> bool:
+    """Tell whether a recorded segmentation was made by this model from these files."""
+    return (
+        record is not None
+        and (record.weights_digests, record.mirror) == (model.digests, model.mirror)
+        and record.input_digests == tuple(files.digest_file(Path(image)) for image in case.images)
+    )
 
 
 def _write_manifest(
-    request: Prediction, model: "Model", done: dict[str, PredictedCase]
+    request: Prediction, model: "Model", recorded: dict[str, PredictedCase]
 ) -> PredictionManifest:
     manifest = PredictionManifest(
         autoseg_version=__version__,
         dataset=model.description.dataset,
         configuration=model.description.configuration_name,
         plan=model.description.plan.name,
-        weights_digests=model.digests,
-        mirror=model.mirror,
-        cases=tuple(done[name] for name in sorted(done)),
+        plan_digest=files.digest(documents.encode(model.description.plan)),
+        cases=tuple(recorded[name] for name in sorted(recorded)),
     )
     documents.write(request.output / MANIFEST, manifest)
     return manifest
 
 
-def _report_problems(problems: Sequence[AutosegError], cases: int, output: Path) -> None:
+def _report_problems(
+    problems: Sequence[AutosegError], cases: int, output: Path, manifest: PredictionManifest | None
+) -> None:
     if not problems:
         return
-    if len(problems) == cases:
+    if len(problems) == cases or manifest is None:
         raise RefusedCasesError(
-            f"all {cases} cases are refused; nothing was written", tuple(problems)
+            f"all {cases} cases are refused; nothing was written",
+            tuple(problems),
+            hint="mend these files, then run the same command again",
         )
     raise PartialError(
         f"{len(problems)} of {cases} cases are refused; the others are in {output}",
         tuple(problems),
         hint="mend these files, then run the same command again: finished cases are kept",
+        result=documents.to_json(manifest),
     )

@@ -1,20 +1,23 @@
 """``autoseg preprocess``: every case onto every grid that will be trained."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Final
 
-from autoseg.core.dataset import Dataset
 from autoseg.core.errors import ResourceError
 from autoseg.core.fingerprint import Fingerprint
+from autoseg.core.geometry import Box
 from autoseg.core.plan import Plan
 from autoseg.execution.executor import run_tasks
-from autoseg.execution.machine import free_disk_bytes, inspect_machine, worker_count
+from autoseg.execution.machine import free_disk_bytes, worker_count
 from autoseg.execution.progress import Progress
 from autoseg.io import files
+from autoseg.io.store import has_record
 from autoseg.io.workspace import DatasetFolder
 from autoseg.pipeline.fingerprint import refuse_problems
+from preprocessing.case import plan_resampling, raw_grid
 from preprocessing.runner import BYTES_PER_VOXEL, PreprocessingTask, grid_key, preprocess_case
 
 TRAINABLE: Final = ("2d", "3d_fullres")
@@ -65,7 +68,9 @@ def preprocess_cases(
     names = configurations or trainable(plan)
     stores = tuple((name, folder.store(grid_key(plan, plan.configuration(name)))) for name in names)
     with files.lock(folder.path / "preprocessed", f"preprocessing of {folder.name}"):
-        count = _announce(folder, dataset, fingerprint, plan, stores, workers, progress)
+        needed = estimate(fingerprint, plan, stores, len(dataset.description.channels))
+        count = worker_count(workers, task_bytes=needed.memory_bytes, tasks=len(dataset.cases))
+        progress.note(_announce(needed, folder, names, count))
         tasks = [
             PreprocessingTask(
                 case=case,
@@ -90,42 +95,60 @@ def preprocess_cases(
     return made
 
 
-def _announce(
-    folder: DatasetFolder,
-    dataset: Dataset,
-    fingerprint: Fingerprint,
-    plan: Plan,
-    stores: Sequence[tuple[str, Path]],
-    workers: int | None,
-    progress: Progress,
-) -> int:
-    """Say what the work will take, refuse what cannot fit, and return the worker count."""
-    channels = len(dataset.description.channels)
-    grown = {
-        name: [
-            prod(case.shape_after_crop)
-            * prod(case.spacing[-plan.configuration(name).ndim :])
-            / prod(plan.configuration(name).spacing)
-            for case in fingerprint.cases
-        ]
-        for name, _ in stores
-    }
-    raw = max(prod(case.shape) for case in fingerprint.cases)
-    largest = max(raw, *(max(voxels) for voxels in grown.values()))
-    memory = int(largest * channels * BYTES_PER_VOXEL)
-    disk = int(sum(sum(voxels) for voxels in grown.values()) * (4 * channels + 1))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What preprocessing will take at most."""
+
+    memory_bytes: int
+    """Memory of the process that works on the largest case."""
+    disk_bytes: int
+    """Disk that is still to be filled."""
+
+
+def estimate(
+    fingerprint: Fingerprint, plan: Plan, stores: Sequence[tuple[str, Path]], channels: int
+) -> Estimate:
+    """Estimate from shapes and spacings what preprocessing will take.
+
+    Parameters
+    ----------
+    fingerprint : Fingerprint
+        Shapes and spacings of all cases.
+    plan : Plan
+        What was decided.
+    stores : sequence of (configuration, folder)
+        What is to be made; cases that have a record there already need no more disk.
+    channels : int
+        Image channels.
+    """
+    largest = disk_voxels = 0
+    for case in fingerprint.cases:
+        largest = max(largest, prod(case.shape))
+        order = plan.axis_order
+        crop = Box(start=(0,) * len(order), stop=tuple(case.shape_after_crop[a] for a in order))
+        grid = raw_grid(case.shape, case.spacing, crop, plan)
+        for name, folder in stores:
+            voxels = prod(plan_resampling(grid, plan.configuration(name)).shape)
+            largest = max(largest, voxels)
+            disk_voxels += 0 if has_record(folder, case.name) else voxels
+    return Estimate(
+        memory_bytes=largest * channels * BYTES_PER_VOXEL,
+        disk_bytes=disk_voxels * (4 * channels + 1),
+    )
+
+
+def _announce(needed: Estimate, folder: DatasetFolder, names: Sequence[str], count: int) -> str:
+    """Say what the work will take; refuse what the disk cannot hold."""
     free = free_disk_bytes(folder.path)
-    if disk > free:
+    if needed.disk_bytes > free:
         raise ResourceError(
-            f"{folder.path}: preprocessing needs up to {disk / 2**30:.1f} GiB of disk, "
-            f"{free / 2**30:.1f} GiB are free",
+            f"{folder.path}: preprocessing needs up to {needed.disk_bytes / 2**30:.1f} GiB of "
+            f"disk, {free / 2**30:.1f} GiB are free",
             rule="E-RES-63",
             hint="free some space, or choose a --workspace on another disk",
         )
-    machine = inspect_machine()
-    count = worker_count(workers, task_bytes=memory, tasks=len(fingerprint.cases), machine=machine)
-    progress.note(
-        f"preprocessing {', '.join(name for name, _ in stores)} with {count or 1} worker(s), "
-        f"up to {memory / 2**20:.0f} MiB each, at most {disk / 2**20:.0f} MiB of disk"
+    return (
+        f"preprocessing {', '.join(names)} with {count or 1} worker(s), "
+        f"up to {needed.memory_bytes / 2**20:.0f} MiB each, "
+        f"at most {needed.disk_bytes / 2**20:.0f} MiB of disk"
     )
-    return count

@@ -8,12 +8,11 @@ from time import monotonic
 from autoseg.core.training_config import TrainingConfig
 from autoseg.evaluation.summary import Summary
 from autoseg.execution.progress import Progress
-from autoseg.io import documents
 from autoseg.io.workspace import DatasetFolder, Workspace
 from autoseg.pipeline.fingerprint import measure_dataset
 from autoseg.pipeline.plan import make_plan
 from autoseg.pipeline.preprocess import preprocess_cases, trainable
-from autoseg.pipeline.train import Training, is_finished, train
+from autoseg.pipeline.train import Training, check_request, finished_summary, train
 from planners.budget import PlannerBudget
 
 
@@ -35,6 +34,8 @@ class RunRequest:
     """Folds to train; empty for all."""
     plan: str = "default"
     """Name of the plan."""
+    overwrite: bool = False
+    """Whether a differing plan of this name may be replaced."""
     run: str = "default"
     """Name of the run."""
     device: str = "auto"
@@ -72,12 +73,21 @@ def run(request: RunRequest, *, progress: Progress, started: float | None = None
     folder, _ = measure_dataset(
         request.raw, request.workspace, workers=request.workers, progress=progress
     )
-    plan = make_plan(folder, request.workspace, budget=request.budget, name=request.plan)
+    plan = make_plan(
+        folder,
+        request.workspace,
+        budget=request.budget,
+        name=request.plan,
+        overwrite=request.overwrite,
+    )
     configurations = request.configurations or trainable(plan)
+    splits = folder.read_splits()
+    folds = request.folds or tuple(range(len(splits.folds)))
+    for configuration in configurations:
+        check_request(configuration, folds, plan, splits)
     preprocess_cases(
         folder, plan, configurations=configurations, workers=request.workers, progress=progress
     )
-    folds = request.folds or tuple(range(len(folder.read_splits().folds)))
     started = monotonic() if started is None else started
     summaries = {}
     for configuration in configurations:
@@ -97,10 +107,8 @@ def run(request: RunRequest, *, progress: Progress, started: float | None = None
 
 
 def _train_or_read(training: Training, fold: int, progress: Progress, started: float) -> Summary:
-    if is_finished(training.model_folder, fold):
-        path = training.model_folder / f"fold_{fold}" / "validation" / "summary.json"
-        return documents.read(path, Summary)
-    return train(training, [fold], progress=progress, started=started)[fold]
+    finished = finished_summary(training.model_folder, fold)
+    return finished or train(training, [fold], progress=progress, started=started)[fold]
 
 
 def fold_table(summaries: dict[tuple[str, int], Summary]) -> Sequence[str]:

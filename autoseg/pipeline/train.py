@@ -6,9 +6,15 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from autoseg.core.errors import DamagedError, UsageError
+from autoseg.core.errors import AutosegError, DamagedError, UsageError
 from autoseg.core.folds import Fold, Splits
-from autoseg.core.model import FoldRecord, ModelDescription
+from autoseg.core.model import (
+    MODEL_FILE,
+    RECORD_FILE,
+    WEIGHTS_FILE,
+    FoldRecord,
+    ModelDescription,
+)
 from autoseg.core.plan import Plan
 from autoseg.core.training_config import TrainingConfig, training_decisions
 from autoseg.core.version import __version__
@@ -82,13 +88,27 @@ def train(
     InterruptedRun
         If a stop was asked for: the state is saved and the same call carries on.
     """
+    from autoseg.networks.device import choose_device
+
     started = monotonic() if started is None else started
     plan, splits = training.folder.read_plan(training.plan), training.folder.read_splits()
-    _check_request(training, plan, splits, folds)
+    check_request(training.configuration, folds, plan, splits)
+    finished = {number: finished_summary(training.model_folder, number) for number in folds}
+    if all(finished.values()):
+        raise UsageError(
+            f"{training.model_folder}: fold {', '.join(map(str, folds))} is trained and validated "
+            "already",
+            hint="train another --run NAME, or go on: autoseg predict -i imgs -o masks",
+        )
+    choose_device(training.device)  # refuse a wrong one before anything is written
     description = _describe(training, plan)
     files.ensure_writable(training.model_folder)
     summaries = {}
-    for number in folds:
+    for number, summary in finished.items():
+        if summary is not None:
+            progress.note(f"fold {number} is trained and validated already")
+            summaries[number] = summary
+            continue
         folder = training.model_folder / f"fold_{number}"
         with files.lock(folder, f"training of fold {number}"):
             _start_run(training, description)
@@ -99,29 +119,42 @@ def train(
     return summaries
 
 
-def is_finished(model_folder: Path, fold: int) -> bool:
-    """Tell whether a fold is trained and validated."""
+def finished_summary(model_folder: Path, fold: int) -> Summary | None:
+    """Return the validation of a fold that is trained and validated, else None.
+
+    Finished means that the weights are those that the fold's record names, and that the summary
+    of the validation can be read.
+    """
     folder = model_folder / f"fold_{fold}"
-    return (folder / "fold.json").exists() and (folder / "validation" / "summary.json").exists()
+    try:
+        record = documents.read(folder / RECORD_FILE, FoldRecord)
+        intact = files.digest_file(folder / WEIGHTS_FILE) == record.weights_digest
+        return documents.read(folder / "validation" / "summary.json", Summary) if intact else None
+    except AutosegError:
+        return None
 
 
-def _check_request(training: Training, plan: Plan, splits: Splits, folds: Sequence[int]) -> None:
-    plan.configuration(training.configuration)
-    if training.configuration not in TRAINABLE:
+def check_request(configuration: str, folds: Sequence[int], plan: Plan, splits: Splits) -> None:
+    """Refuse a configuration or a fold that cannot be trained.
+
+    Raises
+    ------
+    UsageError
+        Naming what there is instead.
+    """
+    plan.configuration(configuration)
+    if configuration not in TRAINABLE:
         raise UsageError(
-            f"configuration {training.configuration!r} cannot be trained by this version yet; "
-            f"it trains {' and '.join(TRAINABLE)}"
+            f"configuration {configuration!r} cannot be trained by this version yet; "
+            f"it trains {' and '.join(TRAINABLE)}",
+            hint=f"train one of those: autoseg train {TRAINABLE[-1]} 0",
         )
     for number in folds:
         if not 0 <= number < len(splits.folds):
             raise UsageError(
-                f"fold {number} does not exist; dataset {training.folder.name!r} has folds 0 to "
-                f"{len(splits.folds) - 1}"
-            )
-        if is_finished(training.model_folder, number):
-            raise UsageError(
-                f"{training.model_folder}: fold {number} is trained and validated already",
-                hint="train another --run NAME, or go on: autoseg predict -i imgs -o masks",
+                f"fold {number} does not exist; dataset {plan.dataset!r} has folds 0 to "
+                f"{len(splits.folds) - 1}",
+                hint="choose one of those",
             )
 
 
@@ -138,17 +171,22 @@ def _describe(training: Training, plan: Plan) -> ModelDescription:
 
 def _start_run(training: Training, description: ModelDescription) -> None:
     """Write the model's description, or check that the run was started with the same."""
-    path = training.model_folder / "model.json"
-    if not path.exists():
+    path = training.model_folder / MODEL_FILE
+    begun = [
+        file
+        for name in (RECORD_FILE, "checkpoint.json")
+        for file in training.model_folder.glob(f"fold_*/{name}")
+    ]
+    if not begun or not path.exists():
         documents.write(path, description)
         return
-    present = documents.read(path, ModelDescription)
-    if present != description:
-        differing = [
-            name
-            for name in ("dataset", "plan", "training", "autoseg_version")
-            if getattr(present, name) != getattr(description, name)
-        ]
+    present = documents.read_stored(path, ModelDescription)
+    differing = [
+        name
+        for name in ("dataset", "plan", "training")
+        if getattr(present, name) != getattr(description, name)
+    ]
+    if differing:
         raise UsageError(
             f"{training.model_folder}: was started with another {' and '.join(differing)}",
             rule="E-RUN-78",
@@ -170,7 +208,8 @@ def _train_fold(
     device = choose_device(training.device)
     setup = _gather(training, description, number, fold, device, progress)
     journal = Journal(path=setup.folder / "run.jsonl")
-    if not (setup.folder / "fold.json").exists():
+    _check_fold_record(setup)
+    if not (setup.folder / RECORD_FILE).exists():
         _tell_start(setup, progress)
         journal.record("start", device=str(setup.device), fold=number, version=__version__)
         state = train_fold(setup, started=started, listener=_listener(setup, journal, progress))
@@ -181,6 +220,17 @@ def _train_fold(
     summary = _validate(training, setup, device, progress)
     journal.record("validated", mean_dice=summary.mean_dice)
     return summary
+
+
+def _check_fold_record(setup: "FoldSetup") -> None:
+    """Refuse to validate a trained fold on other cases than those it was kept away from."""
+    path = setup.folder / RECORD_FILE
+    if path.exists() and documents.read_stored(path, FoldRecord).fold != setup.fold:
+        raise UsageError(
+            f"{setup.folder}: was trained before the dataset's cases changed",
+            rule="E-RUN-78",
+            hint="train another --run NAME",
+        )
 
 
 def _gather(
@@ -273,7 +323,7 @@ def _keep_weights(
     from autoseg.training import checkpoint
 
     data = encode({name: value.detach().cpu().contiguous() for name, value in weights.items()})
-    files.write_atomically(setup.folder / "weights.safetensors", data)
+    files.write_atomically(setup.folder / WEIGHTS_FILE, data)
     record = FoldRecord(
         fold=setup.fold,
         weights_digest=files.digest(data),
@@ -281,7 +331,7 @@ def _keep_weights(
         minutes=elapsed_s / 60,
         device=str(setup.device),
     )
-    documents.write(setup.folder / "fold.json", record)
+    documents.write(setup.folder / RECORD_FILE, record)
     checkpoint.clear(setup.folder)
 
 

@@ -1,13 +1,8 @@
 """How the learning rate falls: pure functions of the fraction of the training that is done."""
 
-from collections.abc import Callable
 from math import cos, pi
-from typing import Final
 
 from autoseg.core.errors import UsageError
-
-Schedule = Callable[[float, float], float]
-"""Fraction done (0 to 1) and peak learning rate -> learning rate."""
 
 
 def polynomial(fraction: float, peak: float) -> float:
@@ -66,18 +61,6 @@ def cosine(fraction: float, peak: float, *, warmup: float = 0.0) -> float:
     if fraction < warmup:
         return peak * fraction / warmup
     return peak * 0.5 * (1.0 + cos(pi * (fraction - warmup) / (1.0 - warmup)))
-
-
-SCHEDULES: Final[dict[str, Schedule]] = {"polynomial": polynomial, "cosine": cosine}
-
-
-def schedule(name: str) -> Schedule:
-    """Return the schedule of a name, or raise `UsageError` that lists the names."""
-    if name not in SCHEDULES:
-        raise UsageError(
-            f"learning rate schedule {name!r} is unknown; known are {', '.join(sorted(SCHEDULES))}"
-        )
-    return SCHEDULES[name]
 
 
 def _check_fraction(fraction: float) -> None:

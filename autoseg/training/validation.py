@@ -77,7 +77,7 @@ def _validate_case(
 ) -> CaseScores:
     prediction = folder / f"{raw.name}{dataset.description.file_ending}"
     reference = Path(dataset.folder) / str(raw.segmentation)
-    done = _finished(folder / f"{raw.name}.json", model, prediction, reference)
+    done = _finished(folder / "cases" / f"{raw.name}.json", model, prediction, reference)
     if done is not None:
         return done.scores
     plan, labels = model.description.plan, dataset.description.labels
@@ -97,7 +97,7 @@ def _validate_case(
         prediction_digest=files.digest_file(prediction),
         reference_digest=expected.digest,
     )
-    documents.write(folder / f"{raw.name}.json", record)
+    documents.write(folder / "cases" / f"{raw.name}.json", record)
     return scored
 
 

@@ -8,6 +8,7 @@ import pytest
 
 import autoseg
 from autoseg.cli.main import main
+from autoseg.io import files
 from autoseg.io.images import read_image
 
 SHORT = ["--preset", "fast", "--epochs", "4", "--steps-per-epoch", "20", "--device", "cpu"]
@@ -85,6 +86,71 @@ def test_a_loaded_model_segments_arrays_and_writes_nothing(msd, tmp_path):
     written = np.asarray(nib.load(tmp_path / "masks" / "case_06.nii.gz").dataobj)
     np.testing.assert_array_equal(image.geometry.to_file(array), written)
     assert not multiprocessing.active_children()
+
+
+def test_several_folds_carry_on_behind_those_that_are_finished(msd, capsys):
+    assert main(["run", "-d", str(msd), "-c", "2d", "-f", "0", *SHORT, "--quiet"]) == 0
+    capsys.readouterr()
+    assert main(["train", "2d", "0", "1", *SHORT, "--json"]) == 0
+    captured = capsys.readouterr()
+    assert "fold 0 is trained and validated already" in captured.err
+    assert set(json.loads(captured.out)["folds"]) == {"0", "1"}
+
+
+def test_damaged_weights_are_named_and_not_taken_for_finished(msd, tmp_path, capsys):
+    assert main(["run", "-d", str(msd), "-c", "2d", "-f", "0", *SHORT, "--quiet"]) == 0
+    (weights,) = tmp_path.glob("autoseg_workspace/*/models/*/*/*/fold_0/weights.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-9])
+    assert main(["train", "2d", "0", *SHORT]) == 5
+    assert "train the fold again" in capsys.readouterr().err
+
+
+def test_a_wrong_device_leaves_no_trace_in_the_run(msd, capsys):
+    assert main(["plan_and_preprocess", "-d", str(msd), "--quiet"]) == 0
+    assert main(["train", "2d", "0", *SHORT[:-1], "cuda:7"]) == 2
+    assert "cuda:7" in capsys.readouterr().err
+    assert main(["train", "2d", "0", *SHORT, "--quiet"]) == 0
+
+
+def test_two_datasets_of_one_name_are_not_mixed(msd, tmp_path, capsys, write_msd_dataset):
+    assert main(["plan_and_preprocess", "-d", str(msd), "--quiet"]) == 0
+    other = write_msd_dataset(tmp_path / "other" / msd.name, seed=8)
+    capsys.readouterr()
+    assert main(["plan_and_preprocess", "-d", str(other)]) == 2
+    message = capsys.readouterr().err
+    assert str(other) in message
+    assert str(msd) in message
+    assert main(["plan_and_preprocess", "-d", msd.name, "--quiet"]) == 0  # found where it was
+
+
+def test_an_output_folder_keeps_the_records_of_several_inputs(msd, tmp_path, capsys):
+    assert main(["run", "-d", str(msd), "-c", "2d", "-f", "0", *SHORT, "--quiet"]) == 0
+    for images in ("imagesTs", "imagesTr", "imagesTs"):
+        arguments = ["predict", "-i", str(msd / images), "-o", "masks", "--device", "cpu"]
+        assert main([*arguments, "--no-mirror"]) == 0
+    manifest = json.loads((tmp_path / "masks" / "autoseg_prediction.json").read_text())
+    assert len(manifest["cases"]) == 7
+    capsys.readouterr()
+    arguments = ["predict", "-i", str(msd / "imagesTr"), "-o", str(msd / "imagesTr")]
+    assert main([*arguments, "--overwrite"]) == 2
+    assert "holds the images" in capsys.readouterr().err
+
+
+def test_a_prediction_that_stops_before_its_file_is_written_carries_on(msd, tmp_path, monkeypatch):
+    assert main(["run", "-d", str(msd), "-c", "2d", "-f", "0", *SHORT, "--quiet"]) == 0
+    arguments = ["predict", "-i", str(msd / "imagesTs"), "-o", "masks", "--device", "cpu"]
+    write = files.write_atomically
+
+    def stop_at_masks(path: Path, data: bytes, **options: bool) -> None:
+        if path.name.endswith(".nii.gz"):
+            raise KeyboardInterrupt
+        write(path, data, **options)
+
+    monkeypatch.setattr(files, "write_atomically", stop_at_masks)
+    assert main(arguments) == 75
+    monkeypatch.setattr(files, "write_atomically", write)
+    assert main(arguments) == 0
+    assert (tmp_path / "masks" / "case_06.nii.gz").exists()
 
 
 def test_training_a_finished_fold_again_is_a_usage_error_that_names_the_way_out(msd, capsys):

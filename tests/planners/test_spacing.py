@@ -87,3 +87,15 @@ def test_a_permuted_grid_moves_spacing_and_shape_together():
 
 def _insert(pair, axis, value):
     return (*pair[:axis], value, *pair[axis:])
+
+
+@pytest.mark.parametrize(
+    ("spacing", "shape", "order"),
+    [
+        pytest.param((1.0, 2.0, 2.0), (1.0, 256.0, 240.0), (0, 1, 2), id="one-slice-of-z"),
+        pytest.param((1.0, 1.0, 1.0), (256.0, 1.0, 240.0), (1, 0, 2), id="one-slice-of-y"),
+        pytest.param((1.0, 2.0, 3.0), (9.0, 8.0, 7.0), (2, 0, 1), id="no-single-slice"),
+    ],
+)
+def test_the_axis_of_a_single_slice_comes_first_whatever_its_spacing(spacing, shape, order):
+    assert axis_order(spacing, shape) == order

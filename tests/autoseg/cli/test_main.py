@@ -107,6 +107,28 @@ def test_json_tells_an_error_as_one_document(monkeypatch, capsys):
     assert error["problems"] == [{"rule": "E-GEO-20", "message": "case a", "hint": "mend"}]
 
 
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        pytest.param(click.UsageError("no such thing"), 2, id="usage"),
+        pytest.param(KeyboardInterrupt(), 75, id="ctrl-c"),
+        pytest.param(MemoryError("big"), 6, id="memory"),
+        pytest.param(RuntimeError("bug"), 1, id="bug"),
+    ],
+)
+def test_json_is_one_document_whatever_happens(error, code, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    @click.command()
+    @click.option("--json", is_flag=True)
+    def command(json: bool) -> None:
+        raise error
+
+    monkeypatch.setattr(cli.LazyVerbs, "get_command", lambda self, ctx, name: command)
+    assert cli.main(["any", "--json"]) == code
+    assert json.loads(capsys.readouterr().out)["error"]["message"]
+
+
 def test_ctrl_c_is_exit_code_75(monkeypatch, capsys):
     fail_with(monkeypatch, KeyboardInterrupt())
     assert cli.main(["any"]) == 75

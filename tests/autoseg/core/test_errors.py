@@ -13,6 +13,7 @@ KINDS = [
     if isinstance(kind, type) and issubclass(kind, AutosegError)
 ]
 EXIT_CODES = {
+    "Bug": 1,
     "UsageError": 2,
     "PartialError": 4,
     "DamagedError": 5,

@@ -1,6 +1,6 @@
 """What a training takes from the plan, and what it refuses."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
@@ -89,3 +89,22 @@ def test_every_change_of_the_recipe_is_a_decision_with_both_values():
         "3d_fullres.training.epochs": ("7", (("nnU-Net's recipe", "1000"),)),
         "3d_fullres.training.learning_rate": ("0.5", (("nnU-Net's recipe", "0.01"),)),
     }
+
+
+def test_every_value_that_a_preset_changes_has_its_decision():
+    fast, full = preset("fast"), preset("full")
+    changed = {
+        field.name
+        for field in fields(fast)
+        if getattr(fast, field.name) != getattr(full, field.name)
+    } - {"preset"}
+    decisions = training_decisions(fast, CONFIGURATION)
+    assert {d.subject.rpartition(".")[2] for d in decisions} == changed
+    assert "asked for" not in "".join(
+        d.rule for d in decisions if not d.subject.endswith(".epochs")
+    )
+
+
+def test_a_negative_seed_is_refused():
+    with pytest.raises(UsageError, match="seed is -1; it must be 0 or more"):
+        replace(preset("full"), seed=-1)

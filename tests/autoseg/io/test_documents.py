@@ -213,9 +213,16 @@ ROOTS = (
         dataset=DESCRIPTION,
         configuration="3d_lowres",
         plan="default",
-        weights_digests=("ab", "cd"),
-        mirror=True,
-        cases=(PredictedCase(case="a", input_digests=("ef",), output_digest="01"),),
+        plan_digest="ab",
+        cases=(
+            PredictedCase(
+                case="a",
+                input_digests=("ef",),
+                output_digest="01",
+                weights_digests=("cd",),
+                mirror=True,
+            ),
+        ),
     ),
     Checkpoint(
         file="state_00000250.safetensors",

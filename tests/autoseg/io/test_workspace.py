@@ -5,7 +5,7 @@ import os
 import pytest
 
 from autoseg.core.dataset import Dataset, DatasetDescription
-from autoseg.core.errors import DatasetError, DocumentError, UsageError
+from autoseg.core.errors import DamagedError, DatasetError, UsageError
 from autoseg.core.folds import split_cases
 from autoseg.core.labels import Labels
 from autoseg.io import documents
@@ -222,7 +222,7 @@ def test_documents_of_a_dataset_come_back(workspace):
     documents.write(folder.dataset_file, dataset)
     documents.write(folder.splits_file, splits)
     assert (folder.read_dataset(), folder.read_splits()) == (dataset, splits)
-    with pytest.raises(DocumentError, match=r"fingerprint\.json: cannot be read"):
+    with pytest.raises(DamagedError, match=r"fingerprint\.json: cannot be read"):
         folder.read_fingerprint()
 
 
