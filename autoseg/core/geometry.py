@@ -48,6 +48,13 @@ class Box:
         """Voxels per axis."""
         return tuple(b - a for a, b in zip(self.start, self.stop, strict=True))
 
+    def permuted(self, order: Sequence[int]) -> "Box":
+        """Return the same box after ``array.transpose(order)``."""
+        return Box(
+            start=tuple(self.start[axis] for axis in order),
+            stop=tuple(self.stop[axis] for axis in order),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Geometry:

@@ -136,7 +136,7 @@ def read_description(folder: Path) -> ModelDescription:
             f"{folder}: is no model folder; it has no {MODEL_FILE}",
             hint="name a folder such as <workspace>/<dataset>/models/<plan>/<configuration>/<run>",
         )
-    return documents.read_stored(path, ModelDescription)
+    return documents.read_stored(path, ModelDescription, rule="E-MODEL-59")
 
 
 def read_model(
@@ -194,7 +194,7 @@ def _read_fold(folder: Path, description: ModelDescription) -> tuple[str, UNet]:
     from safetensors.torch import load as decode
 
     path = folder / WEIGHTS_FILE
-    record = documents.read_stored(folder / RECORD_FILE, FoldRecord)
+    record = documents.read_stored(folder / RECORD_FILE, FoldRecord, rule="E-MODEL-59")
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -46,8 +46,17 @@ def read(path: Path, kind: type[Document]) -> Document:
     return parse(data, kind, str(path))
 
 
-def read_stored(path: Path, kind: type[Document]) -> Document:
+def read_stored(path: Path, kind: type[Document], *, rule: str = "E-RES-76") -> Document:
     """Read a document that autoseg wrote: whatever is wrong with it is damage.
+
+    Parameters
+    ----------
+    path : Path
+        JSON file.
+    kind : type
+        The dataclass that it must hold.
+    rule : str
+        What a damaged file of this sort breaks.
 
     Raises
     ------
@@ -59,7 +68,7 @@ def read_stored(path: Path, kind: type[Document]) -> Document:
     except DocumentError as error:
         raise DamagedError(
             str(error),
-            rule=error.rule,
+            rule=error.rule if error.rule.startswith("E-MODEL") else rule,
             hint="restore the file, or run the command that wrote it again",
         ) from error
 

@@ -124,9 +124,8 @@ def estimate(
     largest = disk_voxels = 0
     for case in fingerprint.cases:
         largest = max(largest, prod(case.shape))
-        order = plan.axis_order
-        crop = Box(start=(0,) * len(order), stop=tuple(case.shape_after_crop[a] for a in order))
-        grid = raw_grid(case.shape, case.spacing, crop, plan)
+        cut = Box(start=(0,) * len(case.shape), stop=case.shape_after_crop)
+        grid = raw_grid(case.shape, case.spacing, cut.permuted(plan.axis_order), plan)
         for name, folder in stores:
             voxels = prod(plan_resampling(grid, plan.configuration(name)).shape)
             largest = max(largest, voxels)
