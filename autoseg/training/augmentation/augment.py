@@ -93,7 +93,7 @@ def augment(
     Parameters
     ----------
     image : (C, *source) float32 tensor
-        The enlarged patch: `enlarged_patch`, `Augmentation.source_shape` or any larger one.
+        A patch of `Augmentation.source_shape` or any larger one, around the same center.
     segmentation : (*source) integer tensor
         Label map.
     mask : (*source) bool tensor, optional

@@ -90,11 +90,6 @@ class Policy:
                     f"augmentation policy: {name} {getattr(self, name)} must be above 0"
                 )
 
-    @property
-    def is_interpolating(self) -> bool:
-        """Whether any sample is rotated or scaled."""
-        return self.rotation > 0 or self.scaling > 0
-
 
 _PROBABILITIES: Final = (
     "rotation",
@@ -185,54 +180,6 @@ def rotation_ranges(patch_size: Sequence[int]) -> tuple[float, ...]:
         elongated = max(patch_size) > ELONGATED_RATIO * min(patch_size)
         return (radians(15.0 if elongated else 180.0),)
     return (pi,) if is_in_plane(patch_size) else (radians(30.0),) * 3
-
-
-def enlarged_patch(
-    patch_size: Sequence[int], policy: Policy, *, zoom_limit: float | None = None
-) -> tuple[int, ...]:
-    """Return the fixed patch to read so that most rotations and scalings find image everywhere.
-
-    Parameters
-    ----------
-    patch_size : sequence of int
-        Voxels per spatial axis of the augmented patch.
-    policy : Policy
-        Decides whether there is rotation or scaling at all.
-    zoom_limit : float, optional
-        Scaling factor to make room for; by default the largest one that the policy draws (nnU-Net
-        makes room for 1/0.85 although it draws up to 1.4, and pads with zeros beyond).
-
-    Returns
-    -------
-    tuple of int
-        Along each axis the farthest that the patch's corner reaches when turned about any single
-        axis by the largest angle (90 degrees at most), times the limit, rounded down. The patch
-        itself if the policy neither rotates nor scales; the first axis stays if `is_in_plane`.
-
-    Notes
-    -----
-    Turning about several axes at once by large angles together with a strong zoom can still reach
-    beyond. Where a sample is drawn before it is read, `Augmentation.source_shape` gives the exact
-    and for most samples much smaller patch.
-    """
-    if not policy.is_interpolating:
-        return tuple(patch_size)
-    corner = np.asarray(patch_size, dtype=float)
-    farthest = corner.copy()
-    limits = rotation_ranges(patch_size) if policy.rotation > 0 else ()
-    for about, limit in enumerate(limits):
-        axes = range(len(corner) - 2, len(corner)) if len(limits) == 1 else range(3)
-        turned = corner.copy()
-        turned[list(axes)] = (
-            rotation_matrix(about, min(limit, pi / 2), len(axes)) @ corner[list(axes)]
-        )
-        farthest = np.maximum(farthest, np.abs(turned))
-    drawn_limit = policy.scaling_range[1] if policy.scaling > 0 else 1.0
-    farthest *= max(1.0, drawn_limit if zoom_limit is None else zoom_limit)
-    if is_in_plane(patch_size):
-        farthest[0] = patch_size[0]
-    # 128 * 1.0 turned by pi / 2 must not lose a voxel to rounding.
-    return tuple(int(size) for size in farthest + 1e-6)
 
 
 def rotation_matrix(about: int, angle: float, ndim: int) -> npt.NDArray[np.float64]:

@@ -1,4 +1,3 @@
-from dataclasses import replace
 from math import pi
 
 import numpy as np
@@ -6,11 +5,8 @@ import pytest
 
 from autoseg.core.errors import UsageError
 from autoseg.training.augmentation.policy import (
-    FULL,
     LIGHT,
-    NONE,
     Policy,
-    enlarged_patch,
     is_in_plane,
     policy_named,
     rotation_matrix,
@@ -38,39 +34,6 @@ def test_only_3d_patches_thin_along_the_first_axis_are_in_plane():
     assert not is_in_plane((20, 60, 40))
     assert not is_in_plane((61, 20, 40))
     assert not is_in_plane((20, 200))
-
-
-@pytest.mark.parametrize(
-    ("patch_size", "expected"),
-    [
-        ((128, 128, 128), (205, 205, 205)),
-        ((96, 160, 160), (191, 257, 219)),
-        ((20, 320, 256), (20, 376, 376)),
-        ((512, 512), (602, 602)),
-    ],
-)
-def test_enlarged_patch_is_nnunets_at_its_limit(patch_size, expected):
-    assert enlarged_patch(patch_size, FULL, zoom_limit=1 / 0.85) == expected
-
-
-def test_enlarged_patch_makes_room_for_the_largest_zoom():
-    # 90 degrees swap the axes: 1.4 * max(200, 300) = 420 along both
-    assert enlarged_patch((200, 300), FULL) == (420, 420)
-
-
-def test_enlarged_patch_without_rotation_is_the_zoom_alone():
-    scaled = replace(NONE, scaling=0.1, scaling_range=(0.5, 1.5))
-    assert enlarged_patch((40, 60, 80), scaled) == (60, 90, 120)
-
-
-def test_enlarged_patch_without_scaling_is_the_rotation_alone():
-    turned = replace(NONE, rotation=0.1)
-    assert enlarged_patch((20, 64, 80), turned) == (20, 80, 80)
-
-
-@pytest.mark.parametrize("policy", [LIGHT, NONE], ids=["light", "none"])
-def test_policies_that_do_not_interpolate_read_the_patch_alone(policy):
-    assert enlarged_patch((20, 64, 80), policy) == (20, 64, 80)
 
 
 @pytest.mark.parametrize("axes", [(1, 2), (2, 0), (0, 1)], ids=["about-0", "about-1", "about-2"])
