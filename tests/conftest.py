@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from autoseg.core.fingerprint import ChannelStatistics
 from autoseg.core.network_spec import Arch, Style
@@ -14,6 +15,11 @@ from autoseg.core.plan import Configuration, Normalization, Plan, Topology
 # The tests' networks are too small to share: two threads would only wait for each other. Set before
 # torch is loaded, here and in the commands that tests start.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# The same examples in every run, however slow the machine; new ones are sought on purpose with
+# pytest --hypothesis-profile=default.
+settings.register_profile("steady", derandomize=True, deadline=None)
+settings.load_profile("steady")
 
 
 @pytest.fixture(autouse=True)
