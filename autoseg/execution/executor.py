@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
@@ -112,9 +113,10 @@ def _run_pool(
         initargs=[os.getpid()],
     )
     try:
-        futures = [
-            pool.schedule(_attempt, args=[function, item], timeout=timeout_s) for item in items
-        ]
+        with _without_interrupts():
+            futures = [
+                pool.schedule(_attempt, args=[function, item], timeout=timeout_s) for item in items
+            ]
         for item, future in zip(items, futures, strict=True):
             yield item, _wait_for(future, pool)
         pool.close()
@@ -141,6 +143,19 @@ def _wait_for(
         return future.result()
     except (ProcessExpired, BrokenProcessPool, TimeoutError):
         return None
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Start workers with Ctrl-C blocked: one that is still importing would print a traceback."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _prepare_worker(parent: int) -> None:

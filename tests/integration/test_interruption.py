@@ -1,6 +1,8 @@
 """Killed at any moment, a command leaves nothing half-written and carries on when run again."""
 
 import hashlib
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -77,6 +79,32 @@ def test_killed_commands_carry_on_to_the_results_of_a_quiet_run(
         assert finished.returncode == 0 or already, finished.stderr
     assert results(tmp_path) == results(quiet)
     assert not list(tmp_path.rglob("*.autoseg-part"))
+
+
+@pytest.mark.parametrize("verb", ["plan_and_preprocess", "predict", "evaluate"])
+def test_ctrl_c_stops_a_command_without_a_trace_and_it_carries_on(
+    quiet, tmp_path, autoseg_command, verb
+):
+    parts = {"plan_and_preprocess": "raw", "predict": "raw autoseg_workspace"}
+    for part in parts.get(verb, "raw autoseg_workspace masks").split():
+        shutil.copytree(quiet / part, tmp_path / part)
+    process = subprocess.Popen(
+        [*autoseg_command, *LINES[verb]],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stderr is not None
+    first = process.stderr.readline()  # it is at work
+    os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to the workers too
+    messages = first + process.communicate(timeout=60)[1]
+    assert process.returncode in (75, 0), messages  # 0: it was done before
+    assert "Traceback" not in messages
+    finished = run(autoseg_command, LINES[verb], tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    assert results(tmp_path).items() <= results(quiet).items()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
