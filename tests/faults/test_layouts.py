@@ -208,7 +208,7 @@ def decathlon_entry(image: str, label: str = "labelsTr/a.nii.gz") -> dict[str, A
         pytest.param(
             decathlon_entry("../a.nii.gz"), "E-SET-46", r"\[0\]\.image is '\.\./a", id="up"
         ),
-        pytest.param(decathlon_entry("/elsewhere/a.nii.gz"), "E-SET-46", "paths inside", id="absolute"),
+        pytest.param(decathlon_entry("/data/a.nii.gz"), "E-SET-46", "paths inside", id="absolute"),
         pytest.param(decathlon_entry("C:\\a.nii.gz"), "E-SET-46", "paths inside", id="drive"),
         pytest.param(
             decathlon_entry("imagesTr/q.nii.gz"), "E-SET-42", "q.nii.gz: there", id="none"
