@@ -45,21 +45,20 @@ def command(
     Example: autoseg plan_and_preprocess -d data/Task04_Hippocampus
     """
     from autoseg.io.workspace import find_raw_dataset, find_workspace
-    from autoseg.pipeline.fingerprint import measure_dataset
-    from autoseg.pipeline.plan import budget_for, make_plan, plan_lines
-    from autoseg.pipeline.preprocess import preprocess_cases, trainable
+    from autoseg.pipeline.plan import budget_for, plan_lines
+    from autoseg.pipeline.plan_and_preprocess import plan_and_preprocess
+    from autoseg.pipeline.preprocess import trainable
 
-    progress, place = make_progress(quiet=quiet), find_workspace(workspace)
-    budget = budget_for(gpu_memory_gib)
-    folder, _ = measure_dataset(
+    place = find_workspace(workspace)
+    folder, made, count = plan_and_preprocess(
         find_raw_dataset(dataset, data=data, workspace=place),
         place,
+        budget=budget_for(gpu_memory_gib),
+        name=plan,
+        configurations=configurations or None,
+        overwrite=overwrite,
         workers=workers,
-        progress=progress,
-    )
-    made = make_plan(folder, place, budget=budget, name=plan, overwrite=overwrite)
-    count = preprocess_cases(
-        folder, made, configurations=configurations or None, workers=workers, progress=progress
+        progress=make_progress(quiet=quiet),
     )
     emit(
         {

@@ -1,0 +1,51 @@
+"""``autoseg plan_and_preprocess``: from a raw dataset to a plan and preprocessed cases."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from autoseg.core.plan import Plan
+from autoseg.execution.progress import Progress
+from autoseg.io.workspace import DatasetFolder, Workspace
+from autoseg.pipeline.fingerprint import measure_dataset
+from autoseg.pipeline.plan import make_plan
+from autoseg.pipeline.preprocess import preprocess_cases
+from planners.budget import PlannerBudget
+
+
+def plan_and_preprocess(
+    raw: Path,
+    workspace: Workspace,
+    *,
+    budget: PlannerBudget,
+    name: str = "default",
+    configurations: Sequence[str] | None = None,
+    overwrite: bool = False,
+    workers: int | None = None,
+    progress: Progress,
+) -> tuple[DatasetFolder, Plan, int]:
+    """Measure, plan and preprocess a raw dataset; what is done already is kept.
+
+    Parameters
+    ----------
+    raw, workspace, workers, progress
+        As in `autoseg.pipeline.fingerprint.measure_dataset`.
+    budget, name, overwrite
+        As in `autoseg.pipeline.plan.make_plan`.
+    configurations : sequence of str, optional
+        Names of the configurations to prepare; all that can be trained if left out.
+
+    Returns
+    -------
+    DatasetFolder
+        The dataset in the workspace.
+    Plan
+        The plan.
+    int
+        Cases that had to be preprocessed.
+    """
+    folder, _ = measure_dataset(raw, workspace, workers=workers, progress=progress)
+    plan = make_plan(folder, workspace, budget=budget, name=name, overwrite=overwrite)
+    made = preprocess_cases(
+        folder, plan, configurations=configurations, workers=workers, progress=progress
+    )
+    return folder, plan, made
