@@ -1,7 +1,12 @@
-"""What the numbers of a label map mean, and how network channels become a label map."""
+"""What the numbers of a label map mean, and how network channels become a label map.
+
+In arrays a label is its position in `Labels.names`, whatever value it has in files; the ignore
+label comes after all others.
+"""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from itertools import pairwise
+from typing import ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -9,49 +14,140 @@ import numpy.typing as npt
 from autoseg.core.errors import DatasetError
 from autoseg.core.geometry import STRICT
 
+LARGEST_VALUE: Final = 2**16 - 1
+"""Largest value of a label in a file."""
+
+LabelMap = npt.NDArray[np.unsignedinteger]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Region:
+    """A union of labels: one output channel, one row of a score."""
+
+    __pydantic_config__: ClassVar = STRICT
+
+    name: str
+    """Name of the region; that of the label where it is one."""
+    labels: tuple[int, ...]
+    """Labels that it consists of, ascending."""
+    written: int
+    """Label that its voxels get in a label map; regions are written in order, later ones over
+    earlier ones."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labels:
-    """The labels of a dataset: the position of a name is its value in the label map."""
+    """The labels of a dataset; a label is a position in `names`."""
 
     __pydantic_config__: ClassVar = STRICT
 
     names: tuple[str, ...]
-    """Label names by value; the first is the background."""
+    """Names of the labels; the first is the background. The ignore label is not among them."""
+    values: tuple[int, ...] = ()
+    """Value of each label in files, rising from 0; empty where it is the position."""
+    regions: tuple[Region, ...] = ()
+    """What the network tells apart, in the order of writing; empty where it is the labels."""
+    ignore: int | None = None
+    """Value in files of voxels that are left out of training and scores."""
 
     def __post_init__(self) -> None:
         if not self.names:
             raise DatasetError("labels are empty; a dataset needs the background and one label")
-        duplicates = sorted({name for name in self.names if self.names.count(name) > 1})
+        named = (*self.names, *(r.name for r in self.regions if len(r.labels) != 1))
+        duplicates = sorted({name for name in named if named.count(name) > 1})
         if duplicates:
             raise DatasetError(f"label names {duplicates} occur more than once", rule="E-VAL-40")
+        self._check_values()
+        for region in self.regions:
+            unknown = [k for k in (*region.labels, region.written) if k not in self.foreground]
+            if unknown or not region.labels:
+                raise DatasetError(
+                    f"region {region.name!r} consists of the labels {region.labels} and is written "
+                    f"as {region.written}; allowed are 1 to {self.count - 1}, at least one",
+                    rule="E-VAL-39",
+                )
+
+    def _check_values(self) -> None:
+        values = self.file_values
+        rising = all(a < b for a, b in pairwise(values))
+        if len(values) != self.count or values[0] != 0 or not rising:
+            raise DatasetError(
+                f"label values {values} must rise from 0, one for each of {self.count} names",
+                rule="E-VAL-40",
+            )
+        known = values if self.ignore is None else (*values, self.ignore)
+        if self.ignore in values or not 0 <= min(known) <= max(known) <= LARGEST_VALUE:
+            raise DatasetError(
+                f"label values {values} and ignore label {self.ignore} must differ and lie "
+                f"between 0 and {LARGEST_VALUE}",
+                rule="E-VAL-39",
+            )
 
     @property
     def count(self) -> int:
-        """Number of labels, background included; also the number of network channels."""
+        """Number of labels, background included, ignore label not."""
         return len(self.names)
 
     @property
+    def channels(self) -> int:
+        """Number of network channels: one per region, or one per label."""
+        return len(self.regions) or self.count
+
+    @property
     def foreground(self) -> tuple[int, ...]:
-        """Values of all labels but the background."""
+        """All labels but the background."""
         return tuple(range(1, len(self.names)))
 
     @property
-    def dtype(self) -> np.dtype[np.unsignedinteger]:
-        """Smallest unsigned type that holds every label."""
-        return np.dtype(np.uint8 if len(self.names) <= 256 else np.uint16)
+    def ignored(self) -> int | None:
+        """What ignored voxels hold in arrays; None where there is no ignore label."""
+        return None if self.ignore is None else self.count
 
-    def label_map(self, logits: npt.NDArray[np.floating]) -> npt.NDArray[np.unsignedinteger]:
-        """Return the label with the largest logit, ties to the smaller value.
+    @property
+    def structures(self) -> tuple[Region, ...]:
+        """What is scored and sampled: the regions, or each foreground label as one."""
+        return self.regions or tuple(
+            Region(name=self.names[k], labels=(k,), written=k) for k in self.foreground
+        )
+
+    @property
+    def file_values(self) -> tuple[int, ...]:
+        """Value in files of each label."""
+        return self.values or tuple(range(self.count))
+
+    @property
+    def dtype(self) -> np.dtype[np.unsignedinteger]:
+        """Smallest unsigned type that holds every label and the ignore label, in arrays."""
+        return _smallest_type(self.count - 1 if self.ignored is None else self.ignored)
+
+    def label_map(self, logits: npt.NDArray[np.floating]) -> LabelMap:
+        """Return the label of every voxel.
 
         Parameters
         ----------
         logits : (K, *spatial) array
-            One channel per label.
+            One channel per label, or per region.
 
         Returns
         -------
         (*spatial) array of `dtype`
+            The label with the largest logit, ties to the smaller one. Where there are regions,
+            those of probability above 1/2, written over each other in their order.
         """
-        labels: npt.NDArray[np.unsignedinteger] = logits.argmax(0).astype(self.dtype)
-        return labels
+        if not self.regions:
+            labels: LabelMap = logits.argmax(0).astype(self.dtype)
+            return labels
+        written = np.zeros(logits.shape[1:], self.dtype)
+        for region, logit in zip(self.regions, logits, strict=True):
+            written[logit > 0] = region.written
+        return written
+
+    def to_file(self, label_map: LabelMap) -> LabelMap:
+        """Return a label map with the values that files hold, in the smallest type for them."""
+        values = self.file_values if self.ignore is None else (*self.file_values, self.ignore)
+        stored: LabelMap = np.array(values, _smallest_type(max(values)))[label_map]
+        return stored
+
+
+def _smallest_type(largest: int) -> np.dtype[np.unsignedinteger]:
+    return np.dtype(np.uint8 if largest <= np.iinfo(np.uint8).max else np.uint16)

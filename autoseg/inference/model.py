@@ -211,7 +211,7 @@ def _read_fold(folder: Path, description: ModelDescription) -> tuple[str, UNet]:
         description.configuration.arch,
         description.topology,
         channels_in=len(description.dataset.channels),
-        channels_out=description.dataset.labels.count,
+        channels_out=description.dataset.labels.channels,
     )
     try:
         network.load_state_dict(decode(data))

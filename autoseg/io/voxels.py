@@ -82,7 +82,7 @@ def label_map(
     Returns
     -------
     (*spatial) array of ``labels.dtype``
-        C-contiguous.
+        The position of each voxel's label, whatever its value in the file; C-contiguous.
     tuple of str
         Notes.
 
@@ -104,9 +104,26 @@ def label_map(
     notes: tuple[str, ...] = ()
     if values.dtype.kind == "f":
         values, notes = _whole_numbers(values, where)
-    if values.min() < 0 or values.max() >= labels.count:
+    known = declared_values(labels)
+    if values.min() < 0 or values.max() > known[-1][0]:
         raise _undeclared(values, labels, where)
-    return np.ascontiguousarray(values, dtype=labels.dtype), notes
+    if [value for value, _ in known] == list(range(len(known))):
+        return np.ascontiguousarray(values, dtype=labels.dtype), notes
+    positions = np.full(known[-1][0] + 1, -1)
+    for value, position in known:
+        positions[value] = position
+    found = positions[values.astype(np.intp)]
+    if found.min() < 0:
+        raise _undeclared(values, labels, where)
+    return np.ascontiguousarray(found, dtype=labels.dtype), notes
+
+
+def declared_values(labels: Labels) -> list[tuple[int, int]]:
+    """Return every value that a file may hold and its position in arrays, by rising value."""
+    pairs = [(value, position) for position, value in enumerate(labels.file_values)]
+    if labels.ignore is not None:
+        pairs.append((labels.ignore, labels.count))
+    return sorted(pairs)
 
 
 def _check_held(values: Array, held: npt.NDArray[np.float32], where: str) -> None:
@@ -166,7 +183,8 @@ def _whole_numbers(values: Array, where: str) -> tuple[Array, tuple[str, ...]]:
 
 
 def _undeclared(values: Array, labels: Labels, where: str) -> VoxelError:
-    outside = values[(values < 0) | (values >= labels.count)]
+    allowed = [value for value, _ in declared_values(labels)]
+    outside = values[~np.isin(values, allowed)]
     found, counts = np.unique(outside, return_counts=True)
     listed = ", ".join(
         f"{value:.15g} ({count} voxels)"
@@ -175,7 +193,18 @@ def _undeclared(values: Array, labels: Labels, where: str) -> VoxelError:
     if found.size > LISTED_VALUES:
         listed += f" and {found.size - LISTED_VALUES} more values"
     return VoxelError(
-        f"{where}: holds {listed}; declared are the labels 0 to {labels.count - 1}",
+        f"{where}: holds {listed}; declared are the labels {_ranges(allowed)}",
         rule="E-VAL-35",
         hint="declare these labels in dataset.json, or correct the segmentation",
     )
+
+
+def _ranges(values: list[int]) -> str:
+    """Write rising numbers as a person does: ``0 to 3, 7``."""
+    runs: list[list[int]] = []
+    for value in values:
+        if runs and runs[-1][-1] == value - 1:
+            runs[-1] = [runs[-1][0], value]
+        else:
+            runs.append([value])
+    return ", ".join(" to ".join(map(str, run)) for run in runs)

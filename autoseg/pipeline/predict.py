@@ -210,7 +210,8 @@ def _predict_case(
 
         segmentation = model.predict(image.voxels, image.geometry.spacing, on_tile=tell)
     output = _output_file(request, case)
-    data = images.encode_segmentation(output, segmentation, image.geometry)
+    stored = description.dataset.labels.to_file(segmentation)
+    data = images.encode_segmentation(output, stored, image.geometry)
     files.remove(output)
     recorded[case.name] = PredictedCase(
         case=case.name,

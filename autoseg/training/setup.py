@@ -68,7 +68,7 @@ class FoldSetup:
             self.description.configuration.arch,
             self.description.topology,
             channels_in=len(self.description.dataset.channels),
-            channels_out=self.description.dataset.labels.count,
+            channels_out=self.description.dataset.labels.channels,
         )
         return place_network(network, self.device, axes=self.description.configuration.ndim)
 

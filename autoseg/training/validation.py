@@ -84,7 +84,7 @@ def _validate_case(
     geometry = case.record.geometry
     grid = raw_grid(geometry.shape, geometry.spacing, case.record.crop, plan)
     predicted = model.label_map(model.logits(case.arrays.image[...]), grid)
-    images.write_segmentation(prediction, predicted, geometry)
+    images.write_segmentation(prediction, labels.to_file(predicted), geometry)
     expected = images.read_segmentation(reference, labels, orientation=plan.orientation)
     scored = CaseScores(
         case=raw.name,

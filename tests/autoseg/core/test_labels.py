@@ -4,9 +4,19 @@ import numpy as np
 import pytest
 
 from autoseg.core.errors import DatasetError
-from autoseg.core.labels import Labels
+from autoseg.core.labels import Labels, Region
 
 LABELS = Labels(names=("background", "liver", "tumor"))
+REGIONS = Labels(
+    names=("background", "edema", "core", "enhancing"),
+    values=(0, 1, 2, 4),
+    regions=(
+        Region(name="whole", labels=(1, 2, 3), written=1),
+        Region(name="inner", labels=(2, 3), written=2),
+        Region(name="enhancing", labels=(3,), written=3),
+    ),
+    ignore=9,
+)
 
 
 def _of(count):
@@ -49,3 +59,71 @@ def test_label_names_occur_once():
     with pytest.raises(DatasetError, match=r"label names \['liver'\] occur more") as caught:
         Labels(names=("background", "liver", "tumor", "liver"))
     assert caught.value.rule == "E-VAL-40"
+
+
+def test_regions_are_the_channels_and_what_is_scored():
+    assert (REGIONS.count, REGIONS.channels, REGIONS.ignored) == (4, 3, 4)
+    assert [region.name for region in REGIONS.structures] == ["whole", "inner", "enhancing"]
+    assert LABELS.channels == 3
+    assert LABELS.ignored is None
+    assert [(s.name, s.labels, s.written) for s in LABELS.structures] == [
+        ("liver", (1,), 1),
+        ("tumor", (2,), 2),
+    ]
+
+
+def test_regions_are_written_in_order_where_their_logit_is_positive():
+    logits = np.array([[[-1.0, 0.1, 0.1, -9.0]], [[-1.0, -0.1, 3.0, 0.1]], [[-1.0, 0.0, 0.1, -1]]])
+    written = REGIONS.label_map(logits)
+    assert written.dtype == np.uint8
+    np.testing.assert_array_equal(written, [[0, 1, 3, 2]])
+
+
+def test_files_hold_the_declared_values():
+    stored = REGIONS.to_file(np.array([[0, 1, 2, 3, 4]], np.uint8))
+    np.testing.assert_array_equal(stored, [[0, 1, 2, 4, 9]])
+    assert stored.dtype == np.uint8
+    far = Labels(names=("background", "rib"), values=(0, 300)).to_file(np.array([1, 0], np.uint8))
+    np.testing.assert_array_equal(far, [300, 0])
+    assert far.dtype == np.uint16
+
+
+def test_the_ignore_label_needs_room_in_arrays():
+    many = Labels(names=tuple(f"label {n}" for n in range(256)), ignore=300)
+    assert many.dtype == np.uint16
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message", "rule"),
+    [
+        ({"values": (0, 2, 2)}, r"label values \(0, 2, 2\) must rise from 0", "E-VAL-40"),
+        ({"values": (1, 2, 3)}, r"label values \(1, 2, 3\) must rise from 0", "E-VAL-40"),
+        ({"values": (0, 1)}, r"\(0, 1\) must rise from 0, one for each of 3 names", "E-VAL-40"),
+        ({"ignore": 2}, "ignore label 2 must differ", "E-VAL-39"),
+        (
+            {"ignore": 70000},
+            "ignore label 70000 must differ and lie between 0 and 65535",
+            "E-VAL-39",
+        ),
+        (
+            {"regions": (Region(name="all", labels=(1, 5), written=1),)},
+            r"region 'all' consists of the labels \(1, 5\) and is written as 1; allowed are 1 to 2",
+            "E-VAL-39",
+        ),
+        (
+            {"regions": (Region(name="none", labels=(), written=1),)},
+            r"region 'none' consists of the labels \(\)",
+            "E-VAL-39",
+        ),
+        (
+            {"regions": (Region(name="liver", labels=(1, 2), written=1),)},
+            r"label names \['liver'\] occur more",
+            "E-VAL-40",
+        ),
+    ],
+    ids=["twice", "no-background", "too-few", "ignore", "large", "unknown", "empty", "name"],
+)
+def test_labels_that_contradict_each_other_are_refused(wrong, message, rule):
+    with pytest.raises(DatasetError, match=message) as caught:
+        Labels(names=LABELS.names, **wrong)
+    assert caught.value.rule == rule

@@ -24,7 +24,7 @@ from autoseg.core.fingerprint import (
 )
 from autoseg.core.folds import Fold, split_cases
 from autoseg.core.geometry import Box, Geometry
-from autoseg.core.labels import Labels
+from autoseg.core.labels import Labels, Region
 from autoseg.core.model import FoldRecord, ModelDescription
 from autoseg.core.network_presets import PRESETS
 from autoseg.core.network_spec import Style
@@ -46,7 +46,12 @@ MARK = "__pydantic_config__: ClassVar = STRICT"
 DESCRIPTION = DatasetDescription(
     name="Task04_Hippocampus",
     channels=("MRI", "CT"),
-    labels=Labels(names=("background", "anterior größer", "posterior")),
+    labels=Labels(
+        names=("background", "anterior größer", "posterior"),
+        values=(0, 2, 5),
+        regions=(Region(name="whole", labels=(1, 2), written=1),),
+        ignore=9,
+    ),
     file_ending=".nii.gz",
 )
 STATISTICS = ChannelStatistics(

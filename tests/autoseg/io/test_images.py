@@ -256,6 +256,28 @@ def test_undeclared_values_are_listed_up_to_ten(tmp_path: Path):
         images.read_segmentation(path, LABELS)
 
 
+SPREAD = Labels(names=("background", "spleen", "rib"), values=(0, 3, 300), ignore=7)
+
+
+def test_declared_values_become_positions_and_the_ignore_label_comes_last(tmp_path: Path):
+    stored = np.zeros(SHAPE, np.int16)
+    stored[0, 0, 0], stored[0, 1, 0], stored[1, 0, 2] = 3, 300, 7
+    path = write_nifti(tmp_path / "a.nii", stored)
+    found = images.read_segmentation(path, SPREAD, orientation="stored").voxels
+    expected = np.zeros(SHAPE, np.uint8)
+    expected[0, 0, 0], expected[0, 1, 0], expected[1, 0, 2] = 1, 2, 3
+    assert np.array_equal(found, expected.T)
+    assert found.dtype == np.uint8
+    assert np.array_equal(SPREAD.to_file(found), stored.T)
+
+
+def test_values_between_the_declared_ones_are_refused(tmp_path: Path):
+    path = write_nifti(tmp_path / "a.nii", np.full(SHAPE, 5, np.uint8))
+    message = r"holds 5 \(72 voxels\); declared are the labels 0, 3, 7, 300"
+    with pytest.raises(VoxelError, match=message):
+        images.read_segmentation(path, SPREAD)
+
+
 def test_a_segmentation_of_several_volumes_is_refused(tmp_path: Path):
     path = write_nifti(tmp_path / "a.nii", np.zeros((*SHAPE, 2), np.uint8))
     with pytest.raises(GeometryError, match="holds 2 volumes") as caught:
