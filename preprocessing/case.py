@@ -112,15 +112,25 @@ def resample_case(
 
 def resample_reference(
     segmentation: npt.NDArray[np.unsignedinteger],
-    cropped: CroppedImage,
+    grid: RawGrid,
     plan: Plan,
     configuration: Configuration,
 ) -> npt.NDArray[np.unsignedinteger]:
-    """Return a segmentation (*spatial, the reader's axes) on a configuration's grid."""
-    grid = plan_resampling(cropped.grid, configuration)
-    cut = segmentation.transpose(plan.axis_order)[cropped.grid.crop.slices]
+    """Return a segmentation (*spatial, the reader's axes) on a configuration's grid.
+
+    Parameters
+    ----------
+    segmentation : (*spatial) array of unsigned int
+        Reference, or the prediction of a previous stage, on the whole raw grid.
+    grid : RawGrid
+        Where the image's cut lies in it.
+    plan, configuration
+        What was decided.
+    """
+    wanted = plan_resampling(grid, configuration)
+    cut = segmentation.transpose(plan.axis_order)[grid.crop.slices]
     return resample_segmentation(
-        cut, grid.shape, order=configuration.segmentation_order, separate=grid.separate
+        cut, wanted.shape, order=configuration.segmentation_order, separate=wanted.separate
     )
 
 

@@ -86,7 +86,7 @@ def _preprocess(task: PreprocessingTask, missing: list[tuple[str, Path]], key: s
     for name, folder in missing:
         configuration = plan.configuration(name)
         voxels, nonzero = resample_case(cropped, configuration)
-        reference = resample_reference(segmentation.voxels, cropped, plan, configuration)
+        reference = resample_reference(segmentation.voxels, cropped.grid, plan, configuration)
         positions, offsets = sample_foreground(reference, description.labels)
         store.write_case(
             folder,

@@ -45,9 +45,8 @@ def command(
     Example: autoseg plan_and_preprocess -d data/Task04_Hippocampus
     """
     from autoseg.io.workspace import find_raw_dataset, find_workspace
-    from autoseg.pipeline.plan import budget_for, plan_lines
+    from autoseg.pipeline.plan import budget_for, plan_lines, suggested
     from autoseg.pipeline.plan_and_preprocess import plan_and_preprocess
-    from autoseg.pipeline.preprocess import trainable
 
     place = find_workspace(workspace)
     folder, made, count = plan_and_preprocess(
@@ -68,6 +67,6 @@ def command(
             "configurations": [c.name for c in made.configurations],
             "preprocessed": count,
         },
-        "\n".join([*plan_lines(made), f"next: autoseg train {trainable(made)[-1]} 0"]),
+        "\n".join([*plan_lines(made), f"next: autoseg train {suggested(made)} 0"]),
         as_json=as_json,
     )

@@ -1,7 +1,9 @@
 """The verb ``train``."""
 
+import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,6 +20,9 @@ from autoseg.cli.options import (
 from autoseg.cli.training_options import training_options
 from autoseg.core.training_config import TrainingConfig
 
+if TYPE_CHECKING:
+    from autoseg.pipeline.fold import Training
+
 
 @click.command("train")
 @click.argument("configuration")
@@ -26,6 +31,12 @@ from autoseg.core.training_config import TrainingConfig
 @plan_option
 @run_option
 @training_options
+@click.option(
+    "--with-previous/--without-previous",
+    default=None,
+    help="Train missing folds of a cascade's previous stage first, or not.  [default: ask]",
+)
+@click.option("--validate-only", is_flag=True, help="Validate the trained folds anew.")
 @device_option
 @workers_option
 @common_options
@@ -36,6 +47,8 @@ def command(
     plan: str,
     run: str,
     config: TrainingConfig,
+    with_previous: bool | None,
+    validate_only: bool,
     device: str,
     workers: int | None,
     workspace: Path | None,
@@ -51,7 +64,8 @@ def command(
     from autoseg.evaluation.summary import as_table
     from autoseg.io.documents import to_json
     from autoseg.io.workspace import find_planned_dataset, find_workspace
-    from autoseg.pipeline.train import Training, train
+    from autoseg.pipeline.fold import Training
+    from autoseg.pipeline.train import train, validate_again
 
     progress = make_progress(quiet=quiet)
     folder = find_planned_dataset(find_workspace(workspace), dataset)
@@ -65,7 +79,18 @@ def command(
         device=device,
         workers=workers,
     )
-    summaries = train(training, folds, progress=progress, started=started)
+    if validate_only:
+        summaries = validate_again(training, folds, progress=progress)
+    else:
+        if with_previous is None and not as_json:
+            with_previous = _offer_previous(training)
+        summaries = train(
+            training,
+            folds,
+            with_previous=bool(with_previous),
+            progress=progress,
+            started=started,
+        )
     emit(
         {
             "model": str(training.model_folder),
@@ -76,4 +101,21 @@ def command(
         )
         + f"\n\nmodel: {training.model_folder}",
         as_json=as_json,
+    )
+
+
+def _offer_previous(training: "Training") -> bool:
+    """Ask a person at a terminal whether to train what is missing of the previous stage."""
+    from autoseg.pipeline.cascade import missing_folds
+
+    plan, splits = training.folder.read_plan(training.plan), training.folder.read_splits()
+    missing = missing_folds(training, plan, splits)
+    if not missing or not sys.stdin.isatty():
+        return False
+    stage = plan.configuration(training.configuration).previous_stage
+    folds = ", ".join(map(str, missing))
+    return click.confirm(
+        f"{training.configuration} needs {stage} fold {folds}, not trained yet; train first?",
+        default=True,
+        err=True,
     )

@@ -6,7 +6,7 @@ from typing import ClassVar, Final
 from autoseg.core.dataset import DatasetDescription
 from autoseg.core.folds import Fold
 from autoseg.core.geometry import STRICT
-from autoseg.core.plan import Configuration, Decision, Plan, Topology
+from autoseg.core.plan import Configuration, ConfigurationName, Decision, Plan, Topology
 from autoseg.core.training_config import TrainingConfig
 
 MODEL_FILE: Final = "model.json"
@@ -15,6 +15,20 @@ RECORD_FILE: Final = "fold.json"
 """File of a `FoldRecord`, in the fold's folder."""
 WEIGHTS_FILE: Final = "weights.safetensors"
 """File of a fold's weights, in the fold's folder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreviousStage:
+    """The model of a cascade's first stage, which lies among the models of the same plan."""
+
+    __pydantic_config__: ClassVar = STRICT
+
+    configuration: ConfigurationName
+    """Its configuration."""
+    run: str
+    """Name of its run."""
+    weights_digests: tuple[str, ...]
+    """SHA-256 of the weights of each of its folds, in their order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +51,18 @@ class ModelDescription:
     """How it was trained."""
     decisions: tuple[Decision, ...]
     """What the training changed of the plan's values, and why."""
+    previous: PreviousStage | None = None
+    """Which model's predictions are a further input, in a cascade."""
+
+    @property
+    def previous_labels(self) -> int:
+        """Foreground labels that the previous stage predicts; 0 where there is none."""
+        return len(self.dataset.labels.foreground) if self.configuration.previous_stage else 0
+
+    @property
+    def channels_in(self) -> int:
+        """Channels of the network's input: the image's, and one per label of a previous stage."""
+        return len(self.dataset.channels) + self.previous_labels
 
     @property
     def configuration(self) -> Configuration:

@@ -180,12 +180,17 @@ class Plan:
         missing = len(self.axis_order) - configuration.ndim
         return tuple(axis - missing for axis in self.mirror_axes if axis >= missing)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the configurations."""
+        return tuple(configuration.name for configuration in self.configurations)
+
     def configuration(self, name: str) -> Configuration:
         """Return the configuration of a name, or raise `UsageError` that lists the names."""
         for configuration in self.configurations:
             if configuration.name == name:
                 return configuration
-        known = ", ".join(c.name for c in self.configurations)
+        known = ", ".join(self.names)
         raise UsageError(
             f"configuration {name!r} is not in plan {self.name!r}; it has {known}",
             hint=f"choose one of {known}",

@@ -21,11 +21,17 @@ from autoseg.core.model import (
     ModelDescription,
 )
 from autoseg.inference.export import label_map_on_input_grid
-from autoseg.inference.predictor import Window, predict_logits
+from autoseg.inference.predictor import PreviousPrediction, Window, predict_logits
 from autoseg.io import documents, files
 from autoseg.networks.assembler import UNet, build_network
 from autoseg.networks.device import Device, place_network
-from preprocessing.case import RawGrid, crop_image, resample_case
+from preprocessing.case import (
+    CroppedImage,
+    RawGrid,
+    crop_image,
+    resample_case,
+    resample_reference,
+)
 
 
 def _silent(done: int, total: int) -> None:
@@ -48,6 +54,13 @@ class Model:
     """Where they lie."""
     mirror: bool
     """Whether logits are averaged over mirrored views."""
+    previous: "Model | None" = None
+    """First stage of a cascade, whose label map is a further input."""
+
+    @property
+    def all_digests(self) -> tuple[str, ...]:
+        """SHA-256 of all weights that a segmentation depends on, those of a first stage behind."""
+        return self.digests + (() if self.previous is None else self.previous.all_digests)
 
     def predict(
         self,
@@ -72,7 +85,7 @@ class Model:
         Returns
         -------
         (*spatial) array of uint8 or uint16
-            Label of every voxel.
+            Value of every voxel's label, as files hold it.
 
         Raises
         ------
@@ -85,25 +98,48 @@ class Model:
         plan = self.description.plan
         image = _checked(array, spacing, len(self.description.dataset.channels), plan.axis_order)
         cropped = crop_image(image, spacing, plan)
-        prepared, _ = resample_case(cropped, self.description.configuration)
-        return self.label_map(self.logits(prepared, on_tile=on_tile), cropped.grid)
+        return self.description.dataset.labels.to_file(self._segment(cropped, on_tile))
 
     def logits(
         self,
         image: npt.NDArray[np.float32],
+        previous: npt.NDArray[np.unsignedinteger] | None = None,
         *,
         on_tile: Callable[[int, int], None] = _silent,
     ) -> npt.NDArray[np.float32]:
-        """Return the logits (K, *spatial) of a preprocessed image (C, *spatial)."""
-        configuration = self.description.configuration
-        axes = self.description.plan.patch_mirror_axes(configuration) if self.mirror else ()
+        """Return the logits (K, *spatial) of a preprocessed image (C, *spatial).
+
+        ``previous`` is the label map (*spatial) that the first stage of a cascade predicted.
+        """
+        description, configuration = self.description, self.description.configuration
+        axes = description.plan.patch_mirror_axes(configuration) if self.mirror else ()
         window = Window(tile=configuration.patch_size, mirror_axes=axes)
-        return predict_logits(self.networks, image, window, self.device, on_tile=on_tile)
+        guide = None
+        if previous is not None:
+            guide = PreviousPrediction(label_map=previous, labels=description.previous_labels)
+        return predict_logits(
+            self.networks, image, window, self.device, previous=guide, on_tile=on_tile
+        )
+
+    def _segment(
+        self, cropped: CroppedImage, on_tile: Callable[[int, int], None]
+    ) -> npt.NDArray[np.unsignedinteger]:
+        """Return the label map on the raw grid; the stages of a cascade share plan and crop."""
+        plan, configuration = self.description.plan, self.description.configuration
+        previous = None
+        if self.previous is not None:
+            coarse = self.previous._segment(cropped, on_tile)
+            previous = resample_reference(coarse, cropped.grid, plan, configuration)
+        prepared, _ = resample_case(cropped, configuration)
+        return self.label_map(self.logits(prepared, previous, on_tile=on_tile), cropped.grid)
 
     def label_map(
         self, logits: npt.NDArray[np.float32], grid: RawGrid
     ) -> npt.NDArray[np.unsignedinteger]:
-        """Return the label map on the raw grid, axes as the reader gave them."""
+        """Return the label map on the raw grid, axes as the reader gave them.
+
+        Labels are positions in `autoseg.core.labels.Labels.names`.
+        """
         return label_map_on_input_grid(
             logits,
             grid,
@@ -140,7 +176,12 @@ def read_description(folder: Path) -> ModelDescription:
 
 
 def read_model(
-    folder: Path, device: Device, *, folds: Sequence[int] | None = None, mirror: bool | None = None
+    folder: Path,
+    device: Device,
+    *,
+    folds: Sequence[int] | None = None,
+    mirror: bool | None = None,
+    with_previous: bool = True,
 ) -> Model:
     """Read a model from its folder.
 
@@ -154,11 +195,14 @@ def read_model(
         Folds to average; all finished ones if left out.
     mirror : bool, optional
         Whether to average over mirrored views; as trained if left out.
+    with_previous : bool
+        Whether to read the first stage of a cascade as well.
 
     Raises
     ------
     UsageError
-        If the folder is no model folder, or a fold is not finished.
+        If the folder is no model folder, a fold is not finished, or the first stage of a cascade
+        is missing or another one than the second was trained with.
     DamagedError
         If a file is not what was written.
     """
@@ -187,7 +231,36 @@ def read_model(
         networks=tuple(networks),
         device=device,
         mirror=description.training.mirror_prediction if mirror is None else mirror,
+        previous=_read_previous(folder, description, device, mirror) if with_previous else None,
     )
+
+
+def _read_previous(
+    folder: Path, description: ModelDescription, device: Device, mirror: bool | None
+) -> Model | None:
+    """Read the first stage of a cascade; it lies in the folder, or among the plan's models."""
+    stage = description.previous
+    if stage is None:
+        return None
+    inside = folder / "previous_stage"
+    beside = folder.resolve().parents[1] / stage.configuration / stage.run
+    place = inside if (inside / MODEL_FILE).is_file() else beside
+    try:
+        model = read_model(place, device, mirror=mirror)
+    except UsageError as error:
+        raise UsageError(
+            f"{folder}: is the second stage of a cascade; its first stage is missing: {error}",
+            rule="E-MODEL-61",
+            hint=f"copy the model folder of {stage.configuration} to {inside}",
+        ) from error
+    if model.digests != stage.weights_digests:
+        raise UsageError(
+            f"{place}: is not the first stage that {folder} was trained with: other folds or "
+            "weights",
+            rule="E-MODEL-61",
+            hint="train the second stage again, in another --run NAME",
+        )
+    return model
 
 
 def _read_fold(folder: Path, description: ModelDescription) -> tuple[str, UNet]:
@@ -210,7 +283,7 @@ def _read_fold(folder: Path, description: ModelDescription) -> tuple[str, UNet]:
     network = build_network(
         description.configuration.arch,
         description.topology,
-        channels_in=len(description.dataset.channels),
+        channels_in=description.channels_in,
         channels_out=description.dataset.labels.channels,
     )
     try:

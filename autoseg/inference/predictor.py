@@ -12,6 +12,7 @@ from torch import Tensor
 from autoseg.inference.tiling import gaussian_weights, padding_to, tile_boxes
 from autoseg.networks.assembler import UNet
 from autoseg.networks.device import Device
+from autoseg.networks.previous import label_channels
 
 Floats = npt.NDArray[np.float32]
 
@@ -36,12 +37,23 @@ class Window:
         return tuple(chain.from_iterable(combinations(axes, n) for n in range(len(axes) + 1)))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreviousPrediction:
+    """What the previous stage of a cascade predicted: further channels of the network's input."""
+
+    label_map: npt.NDArray[np.unsignedinteger]
+    """(*spatial) label map on the image's grid."""
+    labels: int
+    """Foreground labels; each becomes a channel."""
+
+
 def predict_logits(
     networks: Sequence[UNet],
     image: Floats,
     window: Window,
     device: Device,
     *,
+    previous: PreviousPrediction | None = None,
     on_tile: Callable[[int, int], None] = lambda done, total: None,
 ) -> Floats:
     """Return the logits of an image, averaged over networks and mirrored views.
@@ -57,6 +69,8 @@ def predict_logits(
         Tiles and views.
     device : Device
         Where networks run. Sums are kept in float32 on the same device.
+    previous : PreviousPrediction, optional
+        What the previous stage of a cascade predicted, on the same grid.
     on_tile : callable
         Told how many tiles are done, and of how many.
 
@@ -72,6 +86,7 @@ def predict_logits(
     tile = (1,) * leading + window.tile
     padding = padding_to(image.shape[1:], tile)
     padded = torch.from_numpy(np.pad(image, ((0, 0), *padding)))
+    guided = None if previous is None else torch.from_numpy(np.pad(previous.label_map, padding))
     starts = list(tile_boxes(padded.shape[1:], tile, window.step_fraction))
     weight = torch.from_numpy(gaussian_weights(window.tile).copy()).reshape(tile)
     weight = weight.to(device.torch_device)
@@ -79,7 +94,10 @@ def predict_logits(
     for first in range(0, len(starts), window.batch_size):
         boxes = [_box(start, tile) for start in starts[first : first + window.batch_size]]
         tiles = torch.stack([padded[(slice(None), *box)] for box in boxes])
-        squeezed = tiles.reshape(len(boxes), len(image), *window.tile).to(device.torch_device)
+        if guided is not None and previous is not None:
+            guides = [label_channels(guided[box], previous.labels) for box in boxes]
+            tiles = torch.cat([tiles, torch.stack(guides)], dim=1)
+        squeezed = tiles.reshape(len(boxes), tiles.shape[1], *window.tile).to(device.torch_device)
         logits = _average_logits(networks, squeezed, window, device)
         if total is None:
             shape = (logits.shape[1], *padded.shape[1:])

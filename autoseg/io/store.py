@@ -21,6 +21,7 @@ BLOCK_EDGE: Final = {2: 128, 3: 32}
 CHUNK_EDGE: Final = {2: 1024, 3: 128}
 """Voxels along the edge of a chunk, what one call decompresses."""
 _ARRAYS: Final = ("image", "segmentation", "nonzero", "foreground")
+_PREDICTION: Final = "prediction"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +128,52 @@ def open_case(folder: Path, record: StoredCase) -> CaseArrays:
         except (RuntimeError, ValueError) as error:  # how blosc2 says that it cannot decode
             raise _damaged(record.name, f"{path}: is no plain array") from error
     return CaseArrays(**opened)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredPrediction:
+    """The record of what a previous stage predicted for one case, on the next stage's grid."""
+
+    __pydantic_config__: ClassVar = STRICT
+
+    schema_version: int = 1
+    """Version of this document."""
+    name: str
+    """Case name."""
+    key: str
+    """Digest of everything that the array was made from."""
+    digest: str
+    """SHA-256 of the array's file."""
+
+
+def write_prediction(folder: Path, name: str, key: str, label_map: Array) -> None:
+    """Write a previous stage's label map (*spatial); the record comes last."""
+    data = _encode(label_map, label_map.ndim)
+    files.write_atomically(_array_file(folder, name, _PREDICTION), data, durable=False)
+    record = StoredPrediction(name=name, key=key, digest=files.digest(data))
+    documents.write(_record_file(folder, name), record, durable=False)
+
+
+def open_prediction(folder: Path, name: str) -> tuple[str, Array]:
+    """Verify a previous stage's label map and open it; return its key and the lazily read array.
+
+    Raises
+    ------
+    DamagedError
+        If it is missing, its digest differs, or it is no plain array; names the case.
+    """
+    try:
+        record = documents.read(_record_file(folder, name), StoredPrediction)
+        path = _array_file(folder, name, _PREDICTION)
+        if files.digest_file(path) != record.digest:
+            raise _damaged(name, f"{path}: its digest differs from the one recorded")
+        return record.key, _open(path)
+    except (AutosegError, RuntimeError, ValueError) as error:
+        raise DamagedError(
+            f"prediction of the previous stage for case {name!r}: {error}",
+            rule="E-RES-76",
+            hint="run the same command again: it is made from the previous stage's validation",
+        ) from error
 
 
 def _sealed(record: StoredCase) -> StoredCase:

@@ -74,6 +74,11 @@ def plan_lines(plan: Plan) -> tuple[str, ...]:
     )
 
 
+def suggested(plan: Plan) -> str:
+    """Return the configuration to train first."""
+    return "3d_fullres" if "3d_fullres" in plan.names else plan.names[0]
+
+
 def budget_for(gpu_memory: str) -> PlannerBudget:
     """Return the budget that the option ``--gpu-memory-gib`` asks for.
 

@@ -210,14 +210,13 @@ def _predict_case(
 
         segmentation = model.predict(image.voxels, image.geometry.spacing, on_tile=tell)
     output = _output_file(request, case)
-    stored = description.dataset.labels.to_file(segmentation)
-    data = images.encode_segmentation(output, stored, image.geometry)
+    data = images.encode_segmentation(output, segmentation, image.geometry)
     files.remove(output)
     recorded[case.name] = PredictedCase(
         case=case.name,
         input_digests=image.digests,
         output_digest=files.digest(data),
-        weights_digests=model.digests,
+        weights_digests=model.all_digests,
         mirror=model.mirror,
         notes=image.notes,
     )
@@ -269,7 +268,7 @@ def _is_done(record: PredictedCase | None, model: "Model", case: Case) -> bool:
     """Tell whether a recorded segmentation was made by this model from these files."""
     return (
         record is not None
-        and (record.weights_digests, record.mirror) == (model.digests, model.mirror)
+        and (record.weights_digests, record.mirror) == (model.all_digests, model.mirror)
         and record.input_digests == tuple(files.digest_file(Path(image)) for image in case.images)
     )
 

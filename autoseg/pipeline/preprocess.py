@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Final
 
 from autoseg.core.errors import ResourceError
 from autoseg.core.fingerprint import Fingerprint
@@ -19,14 +18,6 @@ from autoseg.io.workspace import DatasetFolder
 from autoseg.pipeline.fingerprint import refuse_problems
 from preprocessing.case import plan_resampling, raw_grid
 from preprocessing.runner import BYTES_PER_VOXEL, PreprocessingTask, grid_key, preprocess_case
-
-TRAINABLE: Final = ("2d", "3d_fullres")
-"""Configurations that this version trains."""
-
-
-def trainable(plan: Plan) -> tuple[str, ...]:
-    """Return the names of the plan's configurations that this version trains."""
-    return tuple(c.name for c in plan.configurations if c.name in TRAINABLE)
 
 
 def preprocess_cases(
@@ -46,7 +37,7 @@ def preprocess_cases(
     plan : Plan
         Its plan.
     configurations : sequence of str, optional
-        Names of the configurations to prepare; all that can be trained if left out.
+        Names of the configurations to prepare; all if left out.
     workers : int or None
         Worker processes; None lets the machine decide.
     progress : Progress
@@ -65,8 +56,8 @@ def preprocess_cases(
         If the disk is too small for what is to be made.
     """
     dataset, fingerprint = folder.read_dataset(), folder.read_fingerprint()
-    names = configurations or trainable(plan)
-    stores = tuple((name, folder.store(grid_key(plan, plan.configuration(name)))) for name in names)
+    names = tuple(configurations or plan.names)
+    stores = _stores(folder, plan, names)
     with files.lock(folder.path / "preprocessed", f"preprocessing of {folder.name}"):
         needed = estimate(fingerprint, plan, stores, len(dataset.description.channels))
         count = worker_count(workers, task_bytes=needed.memory_bytes, tasks=len(dataset.cases))
@@ -93,6 +84,16 @@ def preprocess_cases(
         progress.finish()
     refuse_problems(folder.name, problems, len(tasks))
     return made
+
+
+def _stores(
+    folder: DatasetFolder, plan: Plan, names: Sequence[str]
+) -> tuple[tuple[str, Path], ...]:
+    """Return one configuration for each store: those of equal grid and normalization share it."""
+    by_folder = {
+        folder.store(grid_key(plan, plan.configuration(name))): name for name in reversed(names)
+    }
+    return tuple((name, place) for place, name in reversed(by_folder.items()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

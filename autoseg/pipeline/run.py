@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
+from autoseg.core.plan import Plan
 from autoseg.core.training_config import TrainingConfig
 from autoseg.evaluation.summary import Summary
 from autoseg.execution.progress import Progress
 from autoseg.io.workspace import DatasetFolder, Workspace
 from autoseg.pipeline.fingerprint import measure_dataset
+from autoseg.pipeline.fold import Training
 from autoseg.pipeline.plan import make_plan
-from autoseg.pipeline.preprocess import preprocess_cases, trainable
-from autoseg.pipeline.train import Training, check_request, finished_summary, train
+from autoseg.pipeline.preprocess import preprocess_cases
+from autoseg.pipeline.train import check_request, train
 from planners.budget import PlannerBudget
 
 
@@ -80,17 +82,18 @@ def run(request: RunRequest, *, progress: Progress, started: float | None = None
         name=request.plan,
         overwrite=request.overwrite,
     )
-    configurations = request.configurations or trainable(plan)
     splits = folder.read_splits()
     folds = request.folds or tuple(range(len(splits.folds)))
-    for configuration in configurations:
+    for configuration in request.configurations:
         check_request(configuration, folds, plan, splits)
+    work = order_work(plan, request.configurations, folds, len(splits.folds))
+    configurations = list(dict(work))
     preprocess_cases(
         folder, plan, configurations=configurations, workers=request.workers, progress=progress
     )
     started = monotonic() if started is None else started
     summaries = {}
-    for configuration in configurations:
+    for configuration, numbers in work:
         training = Training(
             folder=folder,
             plan=request.plan,
@@ -100,14 +103,43 @@ def run(request: RunRequest, *, progress: Progress, started: float | None = None
             device=request.device,
             workers=request.workers,
         )
-        for fold in folds:
+        for fold in numbers:
             summaries[configuration, fold] = _train_or_read(training, fold, progress, started)
             started = monotonic()
     return RunResult(dataset=folder, summaries=summaries)
 
 
+def order_work(
+    plan: Plan, configurations: Sequence[str], folds: Sequence[int], fold_count: int
+) -> list[tuple[str, tuple[int, ...]]]:
+    """Return what to train, in order: each configuration with its folds.
+
+    The previous stage of a cascade comes before it, with all its folds, whether asked for or not.
+
+    Parameters
+    ----------
+    plan : Plan
+        Which configurations there are.
+    configurations : sequence of str
+        Those to train; empty for all.
+    folds : sequence of int
+        Folds to train.
+    fold_count : int
+        Number of folds that there are.
+    """
+    work: dict[str, tuple[int, ...]] = {}
+    for name in configurations or plan.names:
+        previous = plan.configuration(name).previous_stage
+        if previous is not None:
+            work[previous] = tuple(range(fold_count))
+        work.setdefault(name, tuple(folds))
+    # A dict keeps the place of its first entry, so a stage may stand behind the one that needs it.
+    ranked = sorted(work, key=lambda name: plan.configuration(name).previous_stage is not None)
+    return [(name, work[name]) for name in ranked]
+
+
 def _train_or_read(training: Training, fold: int, progress: Progress, started: float) -> Summary:
-    finished = finished_summary(training.model_folder, fold)
+    finished = training.finished_summary(fold)
     return finished or train(training, [fold], progress=progress, started=started)[fold]
 
 

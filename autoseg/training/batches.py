@@ -46,6 +46,8 @@ class BatchSource:
     """Spatial axes along which patches may be mirrored."""
     inside_only: tuple[bool, ...]
     """Per channel whether it is 0 outside the nonzero mask."""
+    previous_labels: int = 0
+    """Foreground labels that the previous stage predicts; 0 where there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +67,7 @@ class Batch:
     """One batch on the training device."""
 
     images: Tensor
-    """(N, C, *patch) float32."""
+    """(N, C, *patch) float32; in a cascade a channel per foreground label follows the image's."""
     targets: Tensor
     """(N, *patch) int64 label map."""
     waited_s: float
@@ -121,7 +123,14 @@ def _read_sample(source: BatchSource, epoch: int, step: int, slot: int) -> Sampl
     )
     case = source.cases[int(rng.integers(len(source.cases)))]
     channels = case.arrays.image.shape[0]
-    drawn = draw_augmentation(rng, source.policy, source.patch_size, channels, source.mirror_axes)
+    drawn = draw_augmentation(
+        rng,
+        source.policy,
+        source.patch_size,
+        channels,
+        source.mirror_axes,
+        source.previous_labels,
+    )
     ones = (1,) * (len(case.record.shape) - len(source.patch_size))  # 2D patches of a 3D image
     forced = is_forced(slot, source.batch_size, source.foreground_fraction, step=step)
     start = draw_start(rng, case, (*ones, *source.patch_size), forced=forced)
@@ -140,6 +149,7 @@ def _without(patch: Patch, axes: int) -> Patch:
         image=patch.image.squeeze(tuple(axis + 1 for axis in gone)),
         segmentation=patch.segmentation.squeeze(gone),
         nonzero=patch.nonzero.squeeze(gone),
+        previous=None if patch.previous is None else patch.previous.squeeze(gone),
     )
 
 
@@ -148,7 +158,7 @@ def _collate(
 ) -> Batch:
     images, targets = [], []
     for sample in samples:
-        patch = sample.patch
+        patch, previous = sample.patch, sample.patch.previous
         image, target = augment(
             torch.from_numpy(patch.image).to(device),
             torch.from_numpy(patch.segmentation).to(device).long(),
@@ -156,6 +166,7 @@ def _collate(
             sample.augmentation,
             source.patch_size,
             inside_only=source.inside_only,
+            previous=None if previous is None else torch.from_numpy(previous).to(device).long(),
         )
         images.append(image)
         targets.append(target)

@@ -13,6 +13,7 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from autoseg.core.errors import DamagedError
 from autoseg.core.geometry import Array
 from autoseg.io import store
 
@@ -28,6 +29,10 @@ class OpenCase:
     """The case's record."""
     arrays: store.CaseArrays
     """Its arrays."""
+    previous: Array | None = None
+    """(*spatial) label map that the previous stage predicted, in a cascade."""
+    previous_key: str = ""
+    """Digest of what it was made from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,21 +45,46 @@ class Patch:
     """(*spatial) label map, unsigned."""
     nonzero: npt.NDArray[np.bool_]
     """(*spatial) voxels inside the imaged body."""
+    previous: Array | None = None
+    """(*spatial) label map that the previous stage predicted, in a cascade."""
 
 
-def open_cases(folder: Path, names: Sequence[str]) -> tuple[OpenCase, ...]:
+def open_cases(
+    folder: Path, names: Sequence[str], *, previous: Path | None = None
+) -> tuple[OpenCase, ...]:
     """Verify and open preprocessed cases.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of preprocessed cases.
+    names : sequence of str
+        Cases to open.
+    previous : Path, optional
+        Folder of what the previous stage predicted for them, on the same grid.
 
     Raises
     ------
     DamagedError
-        If a case is missing or damaged; names it.
+        If a case or a prediction is missing or damaged; names it.
     """
-    opened = []
-    for name in names:
-        record = store.read_record(folder, name)
-        opened.append(OpenCase(record=record, arrays=store.open_case(folder, record)))
-    return tuple(opened)
+    return tuple(_open_case(folder, name, previous) for name in names)
+
+
+def _open_case(folder: Path, name: str, previous: Path | None) -> OpenCase:
+    record = store.read_record(folder, name)
+    arrays = store.open_case(folder, record)
+    if previous is None:
+        return OpenCase(record=record, arrays=arrays)
+    key, prediction = store.open_prediction(previous, name)
+    if prediction.shape != record.shape:
+        raise DamagedError(
+            f"prediction of the previous stage for case {name!r}: shape {prediction.shape} differs "
+            f"from that of the preprocessed case, {record.shape}",
+            rule="E-RES-76",
+            hint="remove the folder previous_stage of the model; it is made again",
+        )
+    return OpenCase(record=record, arrays=arrays, previous=prediction, previous_key=key)
 
 
 def generator(
@@ -142,6 +172,7 @@ def read_patch(case: OpenCase, start: Sequence[int], shape: Sequence[int]) -> Pa
         image=np.pad(case.arrays.image[(slice(None), *box)], ((0, 0), *padding)),
         segmentation=np.pad(case.arrays.segmentation[box], padding),
         nonzero=np.pad(case.arrays.nonzero[box], padding),
+        previous=None if case.previous is None else np.pad(case.previous[box], padding),
     )
 
 

@@ -38,7 +38,8 @@ class FoldSetup:
     @property
     def key(self) -> str:
         """Digest of everything that a checkpoint must have been started with."""
-        data = [case.record.key for case in (*self.cases, *self.validation_cases)]
+        opened = (*self.cases, *self.validation_cases)
+        data = [(case.record.key, case.previous_key) for case in opened]
         return store.content_key(self.number, data, encode(self.description).decode())
 
     def source(self, purpose: Purpose) -> BatchSource:
@@ -59,6 +60,7 @@ class FoldSetup:
             inside_only=tuple(
                 scheme.inside_nonzero_only for scheme in description.plan.normalization
             ),
+            previous_labels=description.previous_labels,
         )
 
     def fresh_network(self) -> UNet:
@@ -67,7 +69,7 @@ class FoldSetup:
         network = build_network(
             self.description.configuration.arch,
             self.description.topology,
-            channels_in=len(self.description.dataset.channels),
+            channels_in=self.description.channels_in,
             channels_out=self.description.dataset.labels.channels,
         )
         return place_network(network, self.device, axes=self.description.configuration.ndim)
@@ -81,6 +83,7 @@ def gather_fold(
     *,
     cases: Path,
     device: Device,
+    previous: Path | None = None,
 ) -> FoldSetup:
     """Open what a fold needs.
 
@@ -98,19 +101,21 @@ def gather_fold(
         Folder of preprocessed cases.
     device : Device
         Where to train; see `sound_precision`.
+    previous : Path, optional
+        Folder of what the previous stage predicted for the cases, on the same grid.
 
     Raises
     ------
     DamagedError
-        If a preprocessed case is missing or damaged.
+        If a preprocessed case or a prediction is missing or damaged.
     """
     return FoldSetup(
         folder=folder / f"fold_{number}",
         number=number,
         fold=fold,
         description=description,
-        cases=open_cases(cases, fold.training),
-        validation_cases=open_cases(cases, fold.validation),
+        cases=open_cases(cases, fold.training, previous=previous),
+        validation_cases=open_cases(cases, fold.validation, previous=previous),
         device=sound_precision(device, description),
     )
 

@@ -83,7 +83,8 @@ def _validate_case(
     plan, labels = model.description.plan, dataset.description.labels
     geometry = case.record.geometry
     grid = raw_grid(geometry.shape, geometry.spacing, case.record.crop, plan)
-    predicted = model.label_map(model.logits(case.arrays.image[...]), grid)
+    previous = None if case.previous is None else case.previous[...]
+    predicted = model.label_map(model.logits(case.arrays.image[...], previous), grid)
     images.write_segmentation(prediction, labels.to_file(predicted), geometry)
     expected = images.read_segmentation(reference, labels, orientation=plan.orientation)
     scored = CaseScores(

@@ -116,7 +116,7 @@ def test_reference_lies_where_the_image_lies(plan_of, configuration_of):
     cropped = crop_image(phantom(), SPACING, plan)
     segmentation = np.zeros(SHAPE, np.uint8)
     segmentation[7:15, 6:14, 2:5] = 3  # 4 to 8 voxels of 0.5, 4 to 12 of 0.75, 1 to 4 of 2 mm
-    reference = resample_reference(segmentation, cropped, plan, configuration)
+    reference = resample_reference(segmentation, cropped.grid, plan, configuration)
     # In the cut: z 4..12 of 20 become 2..6 of 10; y 4..12 of 16 become 2..6 of 8; x 1..4 of 7
     # become 2..8 of 14.
     expected = np.zeros((14, 10, 8), np.uint8)

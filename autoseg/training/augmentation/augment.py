@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from autoseg.core.errors import UsageError
+from autoseg.networks.previous import label_channels
 from autoseg.training.augmentation.intensity import DRAWS, IntensityTransform
 from autoseg.training.augmentation.mirror import Mirror
 from autoseg.training.augmentation.policy import Policy
+from autoseg.training.augmentation.previous import PreviousTransform, draw_previous
 from autoseg.training.augmentation.spatial import Spatial, centered_crop
 
 
@@ -27,6 +29,10 @@ class Augmentation:
     """Changes of intensity, in order; only those that the sample gets."""
     mirror: Mirror | None
     """Mirrored axes; None if there are none."""
+    previous: tuple[PreviousTransform, ...] = ()
+    """Faults of the previous stage's prediction, in order."""
+    previous_labels: int = 0
+    """Foreground labels of that prediction; 0 where there is no previous stage."""
 
     def source_shape(self, patch_size: Sequence[int]) -> tuple[int, ...]:
         """Return the smallest patch to read for this sample: see `Spatial.source_shape`."""
@@ -41,6 +47,7 @@ def draw_augmentation(
     patch_size: Sequence[int],
     channels: int,
     mirror_axes: Sequence[int],
+    previous_labels: int = 0,
 ) -> Augmentation:
     """Draw all changes of one sample.
 
@@ -56,6 +63,8 @@ def draw_augmentation(
         Image channels.
     mirror_axes : sequence of int
         Spatial axes along which mirroring is allowed.
+    previous_labels : int
+        Foreground labels of the previous stage's prediction; 0 where there is no previous stage.
 
     Raises
     ------
@@ -76,6 +85,8 @@ def draw_augmentation(
         spatial=spatial,
         intensity=tuple(transform for transform in drawn if transform is not None),
         mirror=Mirror.draw(rng, policy, mirror_axes),
+        previous=draw_previous(rng, policy, previous_labels),
+        previous_labels=previous_labels,
     )
 
 
@@ -87,6 +98,7 @@ def augment(
     patch_size: Sequence[int],
     *,
     inside_only: Sequence[bool] = (),
+    previous: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Apply what was drawn to one sample, on the device that it lies on.
 
@@ -104,10 +116,14 @@ def augment(
         Spatial shape of the result.
     inside_only : sequence of bool
         Per channel whether it is set to 0 outside the mask; empty for none.
+    previous : (*source) tensor, same type as the segmentation, optional
+        Label map that the previous stage predicted; needed where the augmentation was drawn for
+        one.
 
     Returns
     -------
     image : (C, *patch_size) float32 tensor
+        Behind the image's channels follows one for each foreground label of ``previous``.
     segmentation : (*patch_size) tensor of the same type
         Where the sources end, both are 0. They may share memory with the arguments.
 
@@ -119,13 +135,18 @@ def augment(
     Notes
     -----
     The order is nnU-Net's: rotation and scaling, noise, blur, brightness, contrast, low
-    resolution, inverted gamma, gamma, mirroring, mask.
+    resolution, inverted gamma, gamma, mirroring, mask, faults of the previous prediction.
     """
     _check(image, segmentation, mask, drawn, patch_size, inside_only)
+    _check_previous(previous, segmentation, drawn)
     masked = mask if any(inside_only) else None
-    labels = segmentation[None]
-    if masked is not None:
-        labels = torch.stack([segmentation, masked.to(segmentation.dtype)])
+    labels = torch.stack(
+        [
+            segmentation,
+            *(() if previous is None else (previous,)),
+            *(() if masked is None else (masked.to(segmentation.dtype),)),
+        ]
+    )
     if drawn.spatial is None:
         image, labels = centered_crop(image, patch_size), centered_crop(labels, patch_size)
     else:
@@ -135,7 +156,12 @@ def augment(
     if drawn.mirror is not None:
         image, labels = drawn.mirror.apply(image), drawn.mirror.apply(labels)
     if masked is not None:
-        image = _zero_outside(image, labels[1] != 0, inside_only)
+        image = _zero_outside(image, labels[-1] != 0, inside_only)
+    if previous is not None:
+        prediction = labels[1]
+        for fault in drawn.previous:
+            prediction = fault.apply(prediction)
+        image = torch.cat([image, label_channels(prediction, drawn.previous_labels)])
     return image, labels[0]
 
 
@@ -175,6 +201,23 @@ def _check(
         raise UsageError(
             f"augmentation: inside_only {tuple(inside_only)} needs a mask and one entry for each "
             f"of {channels} channels"
+        )
+
+
+def _check_previous(previous: Tensor | None, segmentation: Tensor, drawn: Augmentation) -> None:
+    if (previous is not None) != bool(drawn.previous_labels):
+        raise UsageError(
+            f"augmentation: drawn for {drawn.previous_labels} labels of a previous stage, whose "
+            f"prediction is {'missing' if previous is None else 'given'}"
+        )
+    if previous is not None and (previous.shape, previous.dtype) != (
+        segmentation.shape,
+        segmentation.dtype,
+    ):
+        raise UsageError(
+            f"augmentation: previous prediction of shape {tuple(previous.shape)} and "
+            f"{previous.dtype} must be as the segmentation, {tuple(segmentation.shape)} and "
+            f"{segmentation.dtype}"
         )
 
 

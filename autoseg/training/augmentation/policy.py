@@ -68,6 +68,18 @@ class Policy:
     """Exponent per channel, without unit; a split range."""
     mirror: float = 0.0
     """Probability per allowed axis of mirroring."""
+    reshaping: float = 0.0
+    """Probability per sample of growing or shrinking labels of the previous stage's prediction."""
+    reshaping_label: float = 0.5
+    """Probability per label, given that the sample gets it."""
+    reshaping_radius_range: tuple[float, float] = (1.0, 8.0)
+    """Radius of the ball that a label grows or shrinks by, voxels."""
+    removal: float = 0.0
+    """Probability per sample of removing components of the previous stage's prediction."""
+    removal_label: float = 0.5
+    """Probability per label of losing one component, given that the sample gets it."""
+    removal_largest_fraction: float = 0.15
+    """Components up to this share of the patch may be removed, 0 to 1."""
 
     def __post_init__(self) -> None:
         for name in _PROBABILITIES:
@@ -104,6 +116,11 @@ _PROBABILITIES: Final = (
     "inverted_gamma",
     "gamma",
     "mirror",
+    "reshaping",
+    "reshaping_label",
+    "removal",
+    "removal_label",
+    "removal_largest_fraction",
 )
 _RANGES: Final = (
     "scaling_range",
@@ -113,6 +130,7 @@ _RANGES: Final = (
     "contrast_range",
     "low_resolution_range",
     "gamma_range",
+    "reshaping_radius_range",
 )
 _SPLIT_RANGES: Final = ("brightness_range", "contrast_range", "gamma_range")
 _POSITIVE_RANGES: Final = ("scaling_range", "blur_sigma_range", "gamma_range")
@@ -128,10 +146,14 @@ FULL: Final = Policy(
     inverted_gamma=0.1,
     gamma=0.3,
     mirror=0.5,
+    reshaping=0.4,
+    removal=0.2,
 )
 """The probabilities and ranges of nnU-Net's default (Isensee et al. 2021,
 doi:10.1038/s41592-020-01008-z; version 2 of its code)."""
-LIGHT: Final = Policy(noise=0.1, brightness=0.15, contrast=0.15, mirror=0.5)
+LIGHT: Final = Policy(
+    noise=0.1, brightness=0.15, contrast=0.15, mirror=0.5, reshaping=0.4, removal=0.2
+)
 """Cheap on a CPU: nothing interpolates, and no more of the image is read than the patch."""
 NONE: Final = Policy()
 """No change."""

@@ -1,0 +1,147 @@
+"""Between the stages of a cascade: out-of-fold predictions of the first become input of the second.
+
+A case's prediction comes from the fold that validated it, whose network never saw it; so the second
+stage trains on predictions as faulty as those that it will meet.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from autoseg.core.errors import DamagedError, UsageError
+from autoseg.core.folds import Fold, Splits
+from autoseg.core.model import RECORD_FILE, FoldRecord, ModelDescription, PreviousStage
+from autoseg.core.plan import Plan
+from autoseg.execution.executor import run_tasks
+from autoseg.execution.machine import worker_count
+from autoseg.execution.progress import Progress
+from autoseg.io import documents
+from autoseg.pipeline.fold import Training
+from autoseg.pipeline.preprocess import estimate
+from preprocessing.previous import PreviousTask, prepare_previous
+from preprocessing.runner import grid_key
+
+
+def previous_training(training: Training, plan: Plan) -> Training | None:
+    """Return the training of the previous stage, of the same run; None if there is none."""
+    stage = plan.configuration(training.configuration).previous_stage
+    return None if stage is None else replace(training, configuration=stage)
+
+
+def missing_folds(training: Training, plan: Plan, splits: Splits) -> tuple[int, ...]:
+    """Return the folds of the previous stage that are not trained and validated yet."""
+    previous = previous_training(training, plan)
+    if previous is None:
+        return ()
+    numbers = range(len(splits.folds))
+    return tuple(number for number in numbers if previous.finished_summary(number) is None)
+
+
+def find_previous_stage(training: Training, plan: Plan, splits: Splits) -> PreviousStage | None:
+    """Return which models the second stage builds on; None where there is no previous stage.
+
+    Raises
+    ------
+    UsageError
+        If folds of the previous stage are missing, or were trained on other splits.
+    """
+    previous = previous_training(training, plan)
+    if previous is None:
+        return None
+    if missing := missing_folds(training, plan, splits):
+        folds = " ".join(map(str, missing))
+        raise UsageError(
+            f"configuration {training.configuration!r} needs the predictions of all folds of "
+            f"{previous.configuration!r}; not trained and validated are: {folds} "
+            f"(run {previous.run!r})",
+            rule="E-MODEL-61",
+            hint=f"train them: autoseg train {previous.configuration} {folds}; or add "
+            "--with-previous",
+        )
+    return PreviousStage(
+        configuration=plan.configuration(previous.configuration).name,
+        run=previous.run,
+        weights_digests=tuple(
+            _fold_record(previous, number, fold).weights_digest
+            for number, fold in enumerate(splits.folds)
+        ),
+    )
+
+
+def prepare_predictions(
+    training: Training, description: ModelDescription, splits: Splits, *, progress: Progress
+) -> None:
+    """Bring the previous stage's out-of-fold prediction of every case onto the second's grid.
+
+    Parameters
+    ----------
+    training : Training
+        Of the second stage; its cases are preprocessed.
+    description : ModelDescription
+        The same, with everything that was decided.
+    splits : Splits
+        Tells which fold of the previous stage validated a case.
+    progress : Progress
+        Told about every case.
+
+    Raises
+    ------
+    DamagedError
+        If a prediction is not the one that was validated.
+    """
+    previous = previous_training(training, description.plan)
+    assert previous is not None  # the description says that there is one
+    cases = training.folder.store(grid_key(description.plan, description.configuration))
+    tasks = [
+        PreviousTask(
+            name=name,
+            prediction=_validation_folder(previous, number)
+            / f"{name}{description.dataset.file_ending}",
+            digest=_prediction_digest(previous, number, name),
+            labels=description.dataset.labels,
+            plan=description.plan,
+            configuration=description.configuration,
+            cases=cases,
+            output=training.previous_folder,
+        )
+        for number, fold in enumerate(splits.folds)
+        for name in fold.validation
+    ]
+    needed = estimate(training.folder.read_fingerprint(), description.plan, (), 1)
+    count = worker_count(training.workers, task_bytes=needed.memory_bytes, tasks=len(tasks))
+    progress.start(f"{previous.configuration} predictions", len(tasks))
+    for outcome in run_tasks(prepare_previous, tasks, workers=count, name=lambda task: task.name):
+        progress.advance(outcome.item.name)
+        if outcome.error is not None:
+            raise outcome.error
+    progress.finish()
+
+
+def _validation_folder(training: Training, number: int) -> Path:
+    return training.fold_folder(number) / "validation"
+
+
+def _fold_record(training: Training, number: int, fold: Fold) -> FoldRecord:
+    path = training.fold_folder(number) / RECORD_FILE
+    record = documents.read_stored(path, FoldRecord)
+    if record.fold != fold:
+        raise UsageError(
+            f"{path}: was trained before the dataset's cases or folds changed",
+            rule="E-RUN-78",
+            hint="train both stages in another --run NAME",
+        )
+    return record
+
+
+def _prediction_digest(training: Training, number: int, name: str) -> str:
+    from autoseg.training.validation import ValidatedCase
+
+    path = _validation_folder(training, number) / "cases" / f"{name}.json"
+    try:
+        return documents.read_stored(path, ValidatedCase).prediction_digest
+    except DamagedError as error:
+        raise DamagedError(
+            str(error),
+            rule=error.rule,
+            hint=f"validate that fold again: autoseg train {training.configuration} {number} "
+            "--validate-only",
+        ) from error
