@@ -35,7 +35,7 @@ def main() -> None:
     evaluated = run_autoseg("evaluate", "-i", masks, "-r", references, "--json")
     summary = json.loads(evaluated.output)
     differences = [
-        abs(overlap["dice"] - independent_dice(references, masks, case["case"], overlap["value"]))
+        abs(overlap["dice"] - independent_dice(references, masks, case["case"], overlap["values"]))
         for case in summary["cases"]
         for overlap in case["overlaps"]
     ]
@@ -53,10 +53,10 @@ def main() -> None:
     )
 
 
-def independent_dice(references: Path, masks: Path, case: str, label: int) -> float:
-    """Return 2 |A and B| / (|A| + |B|) of one label, read with nibabel."""
-    reference = np.asarray(nib.load(references / f"{case}.nii.gz").dataobj) == label
-    mask = np.asarray(nib.load(masks / f"{case}.nii.gz").dataobj) == label
+def independent_dice(references: Path, masks: Path, case: str, values: list[int]) -> float:
+    """Return 2 |A and B| / (|A| + |B|) of one label or region, read with nibabel."""
+    reference = np.isin(nib.load(references / f"{case}.nii.gz").dataobj, values)
+    mask = np.isin(nib.load(masks / f"{case}.nii.gz").dataobj, values)
     return float(2 * np.sum(reference & mask) / (np.sum(reference) + np.sum(mask)))
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import torch
 
+from autoseg.core.labels import Labels
 from autoseg.core.network_presets import preset
 from autoseg.core.plan import Topology
 from autoseg.core.training_config import preset as training_preset
@@ -21,6 +22,7 @@ from autoseg.training.batches import Batch
 from autoseg.training.step import make_state, training_step
 
 PATCH = (40, 56, 40)
+LABELS = Labels(names=("background", "anterior", "posterior"))
 STAGES = 4
 TOPOLOGY = Topology(
     strides=((1, 1, 1), *[(2, 2, 2)] * (STAGES - 1)),
@@ -51,16 +53,22 @@ def measure(
 ) -> tuple[float, float]:
     """Return seconds of a training step and of a pass without gradients."""
     torch.manual_seed(0)
-    network = build_network(preset("plain"), TOPOLOGY, channels_in=1, channels_out=3)
+    network = build_network(preset("plain"), TOPOLOGY, channels_in=1, channels_out=LABELS.channels)
     network.to(device.torch_device).to(memory_format=layout)
     images = torch.randn(batch_size, 1, *PATCH, device=device.torch_device)
-    targets = torch.randint(0, 3, (batch_size, *PATCH), device=device.torch_device)
+    targets = torch.randint(0, LABELS.count, (batch_size, *PATCH), device=device.torch_device)
     batch = Batch(images=images, targets=targets, waited_s=0.0)
     state = make_state(network, training_preset("fast"), device)
 
     def step() -> None:
         training_step(
-            state, batch, learning_rate=1e-3, gradient_norm=12.0, batch_dice=False, device=device
+            state,
+            batch,
+            labels=LABELS,
+            learning_rate=1e-3,
+            gradient_norm=12.0,
+            batch_dice=False,
+            device=device,
         ).item()
 
     def infer() -> None:

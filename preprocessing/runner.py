@@ -13,7 +13,7 @@ from autoseg.io.files import digest, digest_file
 from preprocessing.case import crop_image, resample_case, resample_reference
 from preprocessing.foreground import sample_foreground
 
-STAGE_VERSION: Final = 1
+STAGE_VERSION: Final = 2
 """Raised when the code of this stage makes other arrays, so that old ones are made again."""
 BYTES_PER_VOXEL: Final = 40
 """Peak memory per voxel and channel of the larger of the raw and the resampled image."""
@@ -62,7 +62,7 @@ def preprocess_case(task: PreprocessingTask) -> bool:
     made_from = [
         digest_file(task.folder / path) for path in paths if (task.folder / path).is_file()
     ]
-    key = store.content_key(task.description.labels.names, made_from)
+    key = store.content_key(digest(encode(task.description.labels)), made_from)
     missing = [
         (name, folder)
         for name, folder in dict(task.stores).items()

@@ -1,4 +1,4 @@
-"""How many voxels a segmentation shares with its reference, label by label.
+"""How many voxels a segmentation shares with its reference, structure by structure.
 
 Counts voxels and forms Dice and IoU from them; it measures no surfaces and reads no files.
 """
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from autoseg.core.errors import GeometryError, VoxelError
 from autoseg.core.geometry import STRICT
-from autoseg.core.labels import Labels
+from autoseg.core.labels import Labels, Region
 
 LabelMap = npt.NDArray[Any]
 
@@ -23,14 +23,18 @@ SLAB_VOXELS: Final = 2**22
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overlap:
-    """How a segmentation and its reference agree on one label of one case."""
+    """How a segmentation and its reference agree on one structure of one case: a label or a region.
+
+    A voxel carries a region if its label is one of the region's. Voxels that the reference ignores
+    are in no count.
+    """
 
     __pydantic_config__: ClassVar = STRICT
 
     label: str
-    """Name of the label."""
-    value: int
-    """Value of the label in both label maps."""
+    """Name of the label or region."""
+    values: tuple[int, ...]
+    """Values in files of the label, or of all labels of the region."""
     true_positive: int
     """Voxels that carry the label in both."""
     false_positive: int
@@ -71,29 +75,33 @@ class Overlap:
 def overlap_per_label(
     reference: LabelMap, prediction: LabelMap, labels: Labels
 ) -> tuple[Overlap, ...]:
-    """Compare a segmentation with its reference, label by label.
+    """Compare a segmentation with its reference, structure by structure.
 
     Parameters
     ----------
     reference, prediction : (*spatial) array of integers
-        Label maps of the same shape; their types may differ.
+        Label maps of the same shape; their types may differ. Values are positions in `labels`, as
+        files are read.
     labels : Labels
         What the values mean.
 
     Returns
     -------
     tuple of Overlap
-        One per foreground label, in the order of `labels`.
+        One per region, or per foreground label, in the order of `labels`.
 
     Raises
     ------
     GeometryError
         If the shapes differ.
     VoxelError
-        If an array is not of integers, or holds a value that is no label.
+        If an array is not of integers, or holds a value that is no label, or if the prediction
+        holds the ignore label.
 
     Notes
     -----
+    Voxels that are ignored in the reference are left out, whatever is predicted there.
+
     Dice is ``2 TP / (2 TP + FP + FN)``, IoU is ``TP / (TP + FP + FN)``. Where neither array has
     the label both are 0/0: they are None, and the case does not count in a mean. Where only one
     array has it both are 0: the label was missed (reference only) or is spurious (prediction
@@ -113,8 +121,14 @@ def overlap_per_label(
         )
     _check_values(reference, "reference", labels)
     _check_values(prediction, "prediction", labels)
-    pairs = _count_pairs(reference, prediction, labels.count)
-    return tuple(_overlap(pairs, value, labels.names[value]) for value in labels.foreground)
+    _check_decided(prediction, labels)
+    pairs = _count_pairs(reference, prediction, labels)
+    return tuple(_overlap(pairs, structure, labels) for structure in labels.structures)
+
+
+def values_in_files(structure: Region, labels: Labels) -> tuple[int, ...]:
+    """Return the values that files hold where a structure is."""
+    return tuple(labels.file_values[label] for label in structure.labels)
 
 
 def voxel_volume_mm3(spacing: Sequence[float]) -> float | None:
@@ -149,37 +163,55 @@ def _check_values(label_map: LabelMap, origin: str, labels: Labels) -> None:
     if label_map.size == 0:
         return
     smallest, largest = int(label_map.min()), int(label_map.max())
-    if smallest < 0 or largest >= labels.count:
+    allowed = labels.count - 1 if labels.ignored is None else labels.ignored
+    if smallest < 0 or largest > allowed:
         wrong = smallest if smallest < 0 else largest
         raise VoxelError(
             f"{origin}: value {wrong} in {np.count_nonzero(label_map == wrong)} voxels is no "
-            f"label; allowed are 0 to {labels.count - 1}",
+            f"label; allowed are 0 to {allowed}",
             rule="E-VAL-35",
         )
 
 
-def _count_pairs(reference: LabelMap, prediction: LabelMap, count: int) -> npt.NDArray[np.int64]:
-    """Return a (reference, prediction) table of how many voxels carry each pair of values."""
-    pairs = np.zeros(count * count, dtype=np.int64)
+def _check_decided(prediction: LabelMap, labels: Labels) -> None:
+    """Refuse a prediction that leaves voxels open."""
+    ignored = 0 if labels.ignored is None else np.count_nonzero(prediction == labels.ignored)
+    if ignored:
+        raise VoxelError(
+            f"prediction: {ignored} voxels hold the ignore label ({labels.ignore} in files); "
+            "only a reference may hold it",
+            rule="E-VAL-35",
+            hint="give every voxel of the prediction a label",
+        )
+
+
+def _count_pairs(
+    reference: LabelMap, prediction: LabelMap, labels: Labels
+) -> npt.NDArray[np.int64]:
+    """Return a (reference, prediction) table of how many voxels carry each pair of labels."""
+    count = labels.count
+    rows_counted = count if labels.ignored is None else count + 1
+    pairs = np.zeros(rows_counted * count, dtype=np.int64)
     row_voxels = max(1, reference.size // max(1, len(reference)))
     rows = max(1, SLAB_VOXELS // row_voxels)
     for start in range(0, len(reference), rows):
         slab = slice(start, start + rows)
         # Widened first: a product of uint8 values would wrap around at 256.
         code = reference[slab].astype(np.intp) * count + prediction[slab].astype(np.intp)
-        pairs += np.bincount(code.ravel(), minlength=count * count)
-    return pairs.reshape(count, count)
+        pairs += np.bincount(code.ravel(), minlength=pairs.size)
+    return pairs.reshape(-1, count)[:count]  # the row of ignored voxels is last
 
 
-def _overlap(pairs: npt.NDArray[np.int64], value: int, label: str) -> Overlap:
-    """Read one label's counts off the table of pairs."""
-    both = int(pairs[value, value])
-    reference_voxels = int(pairs[value].sum())
-    predicted_voxels = int(pairs[:, value].sum())
+def _overlap(pairs: npt.NDArray[np.int64], structure: Region, labels: Labels) -> Overlap:
+    """Read one structure's counts off the table of pairs."""
+    members = list(structure.labels)
+    both = int(pairs[np.ix_(members, members)].sum())
+    reference_voxels = int(pairs[members].sum())
+    predicted_voxels = int(pairs[:, members].sum())
     either = reference_voxels + predicted_voxels - both
     return Overlap(
-        label=label,
-        value=value,
+        label=structure.name,
+        values=values_in_files(structure, labels),
         true_positive=both,
         false_positive=predicted_voxels - both,
         false_negative=reference_voxels - both,

@@ -1,6 +1,6 @@
 """What the overlaps of all cases add up to, as a record, a table to read and a CSV to compute with.
 
-Every label weighs the same in the mean, and within a label every case that counts.
+Every label or region weighs the same in the mean, and within it every case that counts.
 """
 
 import csv
@@ -12,8 +12,8 @@ from typing import ClassVar
 
 from autoseg.core.errors import DatasetError
 from autoseg.core.geometry import STRICT
-from autoseg.core.labels import Labels
-from autoseg.evaluation.overlap import Overlap, volume_ml
+from autoseg.core.labels import Labels, Region
+from autoseg.evaluation.overlap import Overlap, values_in_files, volume_ml
 
 Row = tuple[str, ...]
 
@@ -27,21 +27,21 @@ class CaseScores:
     case: str
     """Case name."""
     overlaps: tuple[Overlap, ...]
-    """One per foreground label, in the order of the labels."""
+    """One per region, or per foreground label, in their order."""
     voxel_mm3: float | None
     """Volume of a voxel, mm^3; None for a 2D image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelSummary:
-    """How one label was segmented over all cases."""
+    """How one label or region was segmented over all cases."""
 
     __pydantic_config__: ClassVar = STRICT
 
     label: str
-    """Name of the label."""
-    value: int
-    """Value of the label in the label maps."""
+    """Name of the label or region."""
+    values: tuple[int, ...]
+    """Values in files of the label, or of all labels of the region."""
     mean_dice: float | None
     """Mean Dice of the cases that count, 0 to 1; None where no case counts."""
     mean_iou: float | None
@@ -69,7 +69,7 @@ class Summary:
     cases: tuple[CaseScores, ...]
     """One entry per case, sorted by name."""
     labels: tuple[LabelSummary, ...]
-    """One entry per foreground label, in the order of the labels."""
+    """One entry per region, or per foreground label, in their order."""
     mean_dice: float | None
     """Mean of the labels' mean Dice, 0 to 1, over the labels that have one."""
 
@@ -99,10 +99,8 @@ def summarize(scores: Sequence[CaseScores], labels: Labels, dataset: str) -> Sum
     ordered = tuple(sorted(scores, key=lambda scored: scored.case))
     _check_cases(ordered, labels)
     summaries = tuple(
-        _summarize_label(
-            labels.names[value], value, tuple(scored.overlaps[place] for scored in ordered)
-        )
-        for place, value in enumerate(labels.foreground)
+        _summarize_label(structure, labels, tuple(scored.overlaps[place] for scored in ordered))
+        for place, structure in enumerate(labels.structures)
     )
     return Summary(
         dataset=dataset,
@@ -165,25 +163,27 @@ def as_csv(summary: Summary) -> str:
 
 def _check_cases(ordered: Sequence[CaseScores], labels: Labels) -> None:
     """Refuse a case that occurs twice or that was scored on other labels."""
-    expected = tuple((labels.names[value], value) for value in labels.foreground)
+    expected = tuple((s.name, values_in_files(s, labels)) for s in labels.structures)
     for before, scored in zip((None, *ordered), ordered, strict=False):
         if before is not None and before.case == scored.case:
             raise DatasetError(
                 f"case {scored.case!r} was scored more than once; each case counts once",
                 rule="E-SET-43",
             )
-        found = tuple((overlap.label, overlap.value) for overlap in scored.overlaps)
+        found = tuple((overlap.label, overlap.values) for overlap in scored.overlaps)
         if found != expected:
             raise DatasetError(
                 f"case {scored.case!r}: scored on labels {found}; the dataset has {expected}"
             )
 
 
-def _summarize_label(label: str, value: int, overlaps: Sequence[Overlap]) -> LabelSummary:
-    """Add up one label over all cases."""
+def _summarize_label(
+    structure: Region, labels: Labels, overlaps: Sequence[Overlap]
+) -> LabelSummary:
+    """Add up one label or region over all cases."""
     return LabelSummary(
-        label=label,
-        value=value,
+        label=structure.name,
+        values=values_in_files(structure, labels),
         mean_dice=_mean([overlap.dice for overlap in overlaps]),
         mean_iou=_mean([overlap.iou for overlap in overlaps]),
         cases_counted=sum(not overlap.both_empty for overlap in overlaps),

@@ -43,8 +43,9 @@ class StoredCase:
     shape: tuple[int, ...]
     """Voxels per axis of the stored arrays."""
     foreground_offsets: tuple[int, ...]
-    """Where the samples of each label start in the array ``foreground``, background first; the end
-    is last."""
+    """Where the samples of each group start in the array ``foreground``; the end is last. Group 0
+    is all annotated voxels where there is an ignore label, else empty; the regions, or the
+    foreground labels, follow in their order."""
     digests: dict[str, str]
     """SHA-256 of each array's file."""
     notes: tuple[str, ...] = ()
@@ -64,7 +65,7 @@ class CaseArrays:
     nonzero: Array
     """(*spatial) boolean mask of voxels inside the imaged body."""
     foreground: Array
-    """(n, spatial axes) int32 voxel positions, sorted by label; a single row may be padding."""
+    """(n, spatial axes) int32 voxel positions, sorted by group; a single row may be padding."""
 
 
 def write_case(folder: Path, record: StoredCase, arrays: CaseArrays) -> StoredCase:
@@ -238,10 +239,10 @@ def _open(path: Path) -> Any:
 
 
 def foreground_position(
-    record: StoredCase, arrays: CaseArrays, label: int, rank: int
+    record: StoredCase, arrays: CaseArrays, group: int, rank: int
 ) -> tuple[int, ...]:
-    """Return the ``rank``-th sampled voxel of a label, one index per spatial axis."""
-    row = arrays.foreground[record.foreground_offsets[label] + rank]
+    """Return the ``rank``-th sampled voxel of a group, one index per spatial axis."""
+    row = arrays.foreground[record.foreground_offsets[group] + rank]
     return tuple(int(index) for index in np.asarray(row))
 
 

@@ -1,7 +1,7 @@
 """``autoseg evaluate``: score a folder of segmentations against references."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autoseg.core.dataset import DatasetDescription
@@ -117,7 +117,8 @@ def evaluate(
 def score_pair(task: ScoringTask) -> CaseScores:
     """Compare one segmentation with its reference; both must lie on the same grid."""
     reference = images.read_segmentation(task.reference, task.labels)
-    prediction = images.read_segmentation(task.prediction, task.labels)
+    # A prediction that holds the ignore label is refused by the name of its file.
+    prediction = images.read_segmentation(task.prediction, replace(task.labels, ignore=None))
     images.check_same_grid(reference, prediction, task.name)
     return CaseScores(
         case=task.name,

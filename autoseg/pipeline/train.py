@@ -76,6 +76,7 @@ def train(
     choose_device(training.device)  # refuse a wrong one before anything is written
     if with_previous:
         _train_previous(training, plan, splits, progress)
+        started = monotonic()
     description = _describe(training, plan, splits)
     files.ensure_writable(training.model_folder)
     summaries = {}

@@ -16,6 +16,7 @@ from autoseg.core.training_config import TrainingConfig
 from autoseg.training import checkpoint
 from autoseg.training.batches import stream
 from autoseg.training.losses.segmentation import segmentation_loss
+from autoseg.training.losses.structures import predicted_overlaps
 from autoseg.training.schedule import cosine, polynomial
 from autoseg.training.setup import FoldSetup
 from autoseg.training.step import TrainState, make_state, training_step
@@ -155,6 +156,7 @@ def _train_epoch(
         loss = training_step(
             state,
             batch,
+            labels=setup.description.dataset.labels,
             learning_rate=rate,
             gradient_norm=config.gradient_norm,
             batch_dice=configuration.batch_dice,
@@ -183,16 +185,17 @@ def _train_epoch(
 
 @torch.no_grad()
 def patch_scores(setup: FoldSetup, state: TrainState, epoch: int) -> dict[str, float]:
-    """Return the loss and the Dice of each label over random validation patches.
+    """Return the loss and the Dice of each structure over random validation patches.
 
-    Overlaps are summed over all patches before the ratio; a label without any voxel in reference
-    and prediction is left out. It follows a training cheaply; it does not replace validation.
+    Structures are numbered from 1. Overlaps are summed over all patches before the ratio; a
+    structure without any voxel in reference and prediction is left out, and so are ignored voxels.
+    It follows a training cheaply; it does not replace validation.
     """
     source = setup.source("validation")
     steps = setup.description.training.validation_steps
     labels = setup.description.dataset.labels
     batch_dice = setup.description.configuration.batch_dice
-    counts = torch.zeros(labels.count, labels.count, dtype=torch.int64)
+    counts = torch.zeros(2, len(labels.structures), dtype=torch.int64)
     losses = []
     state.network.eval()
     for batch in stream(
@@ -200,16 +203,12 @@ def patch_scores(setup: FoldSetup, state: TrainState, epoch: int) -> dict[str, f
     ):
         with setup.device.precision():
             logits = state.network(batch.images)[0]
-        losses.append(segmentation_loss(logits, batch.targets, batch_dice=batch_dice))
-        predicted = logits.argmax(1)
-        pairs = batch.targets * labels.count + predicted
-        counts += torch.bincount(pairs.flatten().cpu(), minlength=labels.count**2).view_as(counts)
-    overlap = counts.diagonal()
-    total = counts.sum(0) + counts.sum(1)
+        losses.append(segmentation_loss(logits, batch.targets, labels, batch_dice=batch_dice))
+        counts += torch.stack(predicted_overlaps(logits, batch.targets, labels)).cpu()
     dice = {
-        f"dice_{label}": float(2 * overlap[label] / total[label])
-        for label in labels.foreground
-        if total[label] > 0
+        f"dice_{number}": 2 * overlap / total
+        for number, (overlap, total) in enumerate(counts.T.tolist(), start=1)
+        if total > 0
     }
     mean = {"pseudo_dice": sum(dice.values()) / len(dice)} if dice else {}
     mean_loss = float(torch.stack(losses).mean()) if losses else float("nan")

@@ -6,6 +6,7 @@ that reads with more threads, sees the same patches.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import ceil
 from pathlib import Path
 from typing import Final, Literal
@@ -124,7 +125,9 @@ def draw_start(
     patch_size : sequence of int
         Voxels per axis; a 2D patch of a 3D image has a 1 in front.
     forced : bool
-        Whether the patch is centered on a sampled voxel of a label that the case has.
+        Whether the patch is centered on a sampled voxel of a label or region that the case has. If
+        not, or if it has none, and there is an ignore label, it is centered on an annotated voxel,
+        lest it show nothing to learn from.
 
     Returns
     -------
@@ -136,12 +139,13 @@ def draw_start(
         _bounds(size, patch) for size, patch in zip(case.record.shape, patch_size, strict=True)
     ]
     offsets = case.record.foreground_offsets
-    present = [k for k in range(1, len(offsets) - 1) if offsets[k + 1] > offsets[k]]
-    if not (forced and present):
+    sampled = [stop - start for start, stop in pairwise(offsets)]
+    present = [group for group, count in enumerate(sampled) if group and count]
+    group = present[int(rng.integers(len(present)))] if forced and present else 0
+    if not sampled[group]:
         return tuple(int(rng.integers(low, high, endpoint=True)) for low, high in bounds)
-    label = present[int(rng.integers(len(present)))]
-    rank = int(rng.integers(offsets[label + 1] - offsets[label]))
-    voxel = store.foreground_position(case.record, case.arrays, label, rank)
+    rank = int(rng.integers(sampled[group]))
+    voxel = store.foreground_position(case.record, case.arrays, group, rank)
     return tuple(
         min(max(low, index - patch // 2), high)
         for index, patch, (low, high) in zip(voxel, patch_size, bounds, strict=True)

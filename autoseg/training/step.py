@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from autoseg.core.labels import Labels
 from autoseg.core.training_config import TrainingConfig
 from autoseg.networks.assembler import UNet
 from autoseg.networks.device import Device
@@ -58,6 +59,7 @@ def training_step(
     state: TrainState,
     batch: Batch,
     *,
+    labels: Labels,
     learning_rate: float,
     gradient_norm: float,
     batch_dice: bool,
@@ -71,6 +73,8 @@ def training_step(
         Changed in place; its step count rises by 1.
     batch : Batch
         Patches and targets.
+    labels : Labels
+        What outputs and targets mean.
     learning_rate : float
         Rate of this step.
     gradient_norm : float
@@ -85,7 +89,7 @@ def training_step(
     state.optimizer.zero_grad(set_to_none=True)
     with device.precision():
         outputs = state.network(batch.images, state.network.supervised_levels)
-    loss = supervised_loss(outputs, batch.targets, batch_dice=batch_dice)
+    loss = supervised_loss(outputs, batch.targets, labels, batch_dice=batch_dice)
     state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
     state.scaler.unscale_(state.optimizer)
     nn.utils.clip_grad_norm_(state.network.parameters(), gradient_norm)

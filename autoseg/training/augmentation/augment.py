@@ -85,7 +85,7 @@ def draw_augmentation(
         spatial=spatial,
         intensity=tuple(transform for transform in drawn if transform is not None),
         mirror=Mirror.draw(rng, policy, mirror_axes),
-        previous=draw_previous(rng, policy, previous_labels),
+        previous=draw_previous(rng, policy, previous_labels, patch_size),
         previous_labels=previous_labels,
     )
 

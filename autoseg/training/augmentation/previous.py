@@ -17,6 +17,8 @@ from autoseg.training.augmentation.policy import Policy
 
 Operation = Literal["dilate", "erode", "close", "open"]
 OPERATIONS: Final[tuple[Operation, ...]] = ("dilate", "erode", "close", "open")
+LARGEST_BALL: Final = 1 / 8
+"""Largest radius that a label grows or shrinks by, as a fraction of the patch's shortest edge."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,15 +29,23 @@ class Reshaping:
     """Label, operation, and radius of the ball in voxels; in the order of application."""
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, policy: Policy, labels: int) -> Self | None:
-        """Draw for a prediction of ``labels`` foreground labels; None if it stays as it is."""
+    def draw(
+        cls, rng: np.random.Generator, policy: Policy, labels: int, patch_size: Sequence[int]
+    ) -> Self | None:
+        """Draw for a prediction of ``labels`` foreground labels; None if it stays as it is.
+
+        The radius ends at `LARGEST_BALL` of the patch's shortest edge: nnU-Net's 8 voxels are meant
+        for patches of 64 and more, and would wipe out what a small patch shows.
+        """
         if rng.random() >= policy.reshaping:
             return None
+        low, high = policy.reshaping_radius_range
+        high = max(low, min(high, LARGEST_BALL * min(patch_size)))
         changes = tuple(
             (
                 label,
                 OPERATIONS[int(rng.integers(len(OPERATIONS)))],
-                float(rng.uniform(*policy.reshaping_radius_range)),
+                float(rng.uniform(low, high)),
             )
             for label in range(1, labels + 1)
             if rng.random() < policy.reshaping_label
@@ -92,12 +102,15 @@ PreviousTransform = Reshaping | Removal
 
 
 def draw_previous(
-    rng: np.random.Generator, policy: Policy, labels: int
+    rng: np.random.Generator, policy: Policy, labels: int, patch_size: Sequence[int]
 ) -> tuple[PreviousTransform, ...]:
     """Draw the faults of one prediction, in order; nothing is drawn where there are no labels."""
     if not labels:
         return ()
-    drawn = (Reshaping.draw(rng, policy, labels), Removal.draw(rng, policy, labels))
+    drawn = (
+        Reshaping.draw(rng, policy, labels, patch_size),
+        Removal.draw(rng, policy, labels),
+    )
     return tuple(transform for transform in drawn if transform is not None)
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from autoseg.core.errors import UsageError
+from autoseg.core.labels import Labels
 from autoseg.training.losses.segmentation import segmentation_loss
 
 
@@ -64,7 +65,9 @@ def downsampled_targets(target: Tensor, shapes: Sequence[Sequence[int]]) -> list
     return [_downsampled(target, tuple(shape)) for shape in shapes]
 
 
-def supervised_loss(outputs: Sequence[Tensor], target: Tensor, *, batch_dice: bool) -> Tensor:
+def supervised_loss(
+    outputs: Sequence[Tensor], target: Tensor, labels: Labels, *, batch_dice: bool
+) -> Tensor:
     """Return the weighted sum of the loss at every level.
 
     Parameters
@@ -72,7 +75,10 @@ def supervised_loss(outputs: Sequence[Tensor], target: Tensor, *, batch_dice: bo
     outputs : sequence of (N, K, *spatial) tensor
         Logits of each level, full resolution first.
     target : (N, *spatial) integer tensor
-        Label map at full resolution, on the device of the logits.
+        Label map at full resolution, on the device of the logits. Coarser levels sample it, ignored
+        voxels too; regions are formed level by level.
+    labels : Labels
+        What logits and target mean.
     batch_dice : bool
         See `segmentation_loss`.
 
@@ -95,7 +101,7 @@ def supervised_loss(outputs: Sequence[Tensor], target: Tensor, *, batch_dice: bo
     used = [(out, weight) for out, weight in zip(outputs, weights, strict=True) if weight > 0]
     targets = downsampled_targets(target, [out.shape[2:] for out, _ in used])
     losses = [
-        weight * segmentation_loss(out, level, batch_dice=batch_dice)
+        weight * segmentation_loss(out, level, labels, batch_dice=batch_dice)
         for (out, weight), level in zip(used, targets, strict=True)
     ]
     return torch.stack(losses).sum()

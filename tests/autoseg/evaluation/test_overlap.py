@@ -1,6 +1,7 @@
 """Overlap counts against numbers derived by hand and against sets of voxel positions."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from itertools import product
 
 import hypothesis.extra.numpy as arrays
 import hypothesis.strategies as st
@@ -9,11 +10,20 @@ import pytest
 from hypothesis import given, settings
 
 from autoseg.core.errors import GeometryError, VoxelError
-from autoseg.core.labels import Labels
+from autoseg.core.labels import Labels, Region
 from autoseg.evaluation import overlap as module
 from autoseg.evaluation.overlap import overlap_per_label, volume_ml, voxel_volume_mm3
 
 LABELS = Labels(names=("background", "liver", "tumor"))
+REGIONS = Labels(
+    names=LABELS.names,
+    values=(0, 2, 4),
+    regions=(
+        Region(name="organ", labels=(1, 2), written=1),
+        Region(name="tumor", labels=(2,), written=2),
+    ),
+    ignore=9,
+)
 
 # (z, y, x) = (1, 2, 4). Liver is in 4 voxels here and in 3 there, 2 of them shared; tumor is in
 # 1 here and 2 there, 1 shared.
@@ -42,9 +52,11 @@ def test_swapping_reference_and_prediction_swaps_the_errors_only():
     assert (back.dice, back.iou) == (there.dice, there.iou)
 
 
-def test_foreground_labels_come_in_order_with_name_and_value():
-    scores = overlap_per_label(REFERENCE, PREDICTION, LABELS)
-    assert [(score.label, score.value) for score in scores] == [("liver", 1), ("tumor", 2)]
+def test_foreground_labels_come_in_order_with_name_and_value_in_files():
+    for labels, values in ((LABELS, (1, 2)), (replace(LABELS, values=(0, 5, 300)), (5, 300))):
+        scores = overlap_per_label(REFERENCE, PREDICTION, labels)
+        expected = [("liver", values[:1]), ("tumor", values[1:])]
+        assert [(score.label, score.values) for score in scores] == expected
 
 
 def test_a_label_that_neither_has_is_unscored():
@@ -78,7 +90,7 @@ def test_many_labels_in_mixed_types_do_not_wrap_around():
     labels = Labels(names=tuple(f"label {value}" for value in range(300)))
     reference = np.array([[255, 255, 7]], dtype=np.uint8)
     prediction = np.array([[299, 255, 7]], dtype=np.uint16)
-    scores = {score.value: score for score in overlap_per_label(reference, prediction, labels)}
+    scores = {score.values[0]: score for score in overlap_per_label(reference, prediction, labels)}
     assert scores[255].dice == 2 * 1 / (2 + 1)
     assert scores[7].dice == 1.0
     assert scores[299].is_spurious
@@ -91,21 +103,62 @@ def test_slabs_add_up(monkeypatch):
     assert overlap_per_label(REFERENCE.T, PREDICTION.T, LABELS) == whole
 
 
-def _by_sets(reference, prediction, value):
+def test_a_region_is_the_union_of_its_labels_and_ignored_voxels_count_nowhere():
+    # 3 is ignored: the last voxel, where the prediction is right, and the one before it, where
+    # it is wrong. Organ (liver or tumor): 4 here, 3 there, 2 shared. Tumor: 1, 1, 0 shared.
+    reference = np.array([[[1, 1, 1, 0], [0, 2, 3, 3]]], dtype=np.uint8)
+    prediction = np.array([[[2, 1, 0, 0], [1, 0, 0, 2]]], dtype=np.uint8)
+    organ, tumor = overlap_per_label(reference, prediction, REGIONS)
+    assert (organ.label, organ.values) == ("organ", (2, 4))
+    assert (organ.true_positive, organ.false_positive, organ.false_negative) == (2, 1, 2)
+    assert (organ.dice, organ.iou) == (4 / 7, 2 / 5)
+    assert (tumor.label, tumor.values) == ("tumor", (4,))
+    assert (tumor.true_positive, tumor.false_positive, tumor.false_negative) == (0, 1, 1)
+
+
+def test_what_is_predicted_where_the_reference_is_ignored_never_matters():
+    reference = np.array([[[1, 3, 3], [3, 3, 2]]], dtype=np.uint8)
+    scores = {
+        overlap_per_label(reference, np.array([[[1, a, b], [c, a, 0]]], np.uint8), REGIONS)
+        for a, b, c in product(range(3), repeat=3)
+    }
+    assert len(scores) == 1
+
+
+def test_a_case_that_is_ignored_throughout_is_unscored():
+    reference = np.full((2, 1, 3), 3, dtype=np.uint8)
+    for score in overlap_per_label(reference, np.ones_like(reference), REGIONS):
+        assert score.both_empty
+        assert score.dice is None
+
+
+def test_a_prediction_may_not_hold_the_ignore_label():
+    reference = np.array([[3, 3, 1]], dtype=np.uint8)
+    match = r"prediction: 2 voxels hold the ignore label \(9 in files\); only a reference may"
+    with pytest.raises(VoxelError, match=match) as caught:
+        overlap_per_label(reference, reference, REGIONS)
+    assert caught.value.rule == "E-VAL-35"
+
+
+def _by_sets(reference, prediction, labels, ignored=None):
     """Return TP, FP, FN, Dice, IoU from sets of voxel positions."""
-    here = {place for place in np.ndindex(reference.shape) if reference[place] == value}
-    there = {place for place in np.ndindex(prediction.shape) if prediction[place] == value}
+    counted = {place for place in np.ndindex(reference.shape) if reference[place] != ignored}
+    here = {place for place in counted if reference[place] in labels}
+    there = {place for place in counted if prediction[place] in labels}
     dice = 2 * len(here & there) / (len(here) + len(there)) if here | there else None
     iou = len(here & there) / len(here | there) if here | there else None
     return len(here & there), len(there - here), len(here - there), dice, iou
 
 
 @st.composite
-def _pairs(draw):
+def _pairs(draw, largest=2):
+    """Return a reference with values up to the largest, and a prediction with values up to 2."""
     shape = draw(arrays.array_shapes(min_dims=2, max_dims=3, max_side=5))
     kinds = st.sampled_from([np.uint8, np.uint16, np.int16, np.int64])
-    values = st.integers(0, 2)
-    return tuple(draw(arrays.arrays(draw(kinds), shape, elements=values)) for _ in range(2))
+    return tuple(
+        draw(arrays.arrays(draw(kinds), shape, elements=st.integers(0, most)))
+        for most in (largest, 2)
+    )
 
 
 @settings(max_examples=60, deadline=None)
@@ -113,7 +166,16 @@ def _pairs(draw):
 def test_scores_equal_those_of_sets_of_voxels(pair):
     for score in overlap_per_label(*pair, LABELS):
         counts = (score.true_positive, score.false_positive, score.false_negative)
-        assert (*counts, score.dice, score.iou) == _by_sets(*pair, score.value)
+        assert (*counts, score.dice, score.iou) == _by_sets(*pair, score.values)
+
+
+@settings(max_examples=60, deadline=None)
+@given(_pairs(largest=3))
+def test_scores_of_regions_equal_those_of_sets_of_voxels(pair):
+    scores = overlap_per_label(*pair, REGIONS)
+    for score, region in zip(scores, REGIONS.regions, strict=True):
+        counts = (score.true_positive, score.false_positive, score.false_negative)
+        assert (*counts, score.dice, score.iou) == _by_sets(*pair, region.labels, ignored=3)
 
 
 def test_shapes_must_agree():
@@ -128,6 +190,15 @@ def test_a_value_that_is_no_label_is_refused(value, dtype):
     prediction = np.array([[0, value, value]], dtype=dtype)
     with pytest.raises(VoxelError, match=rf"prediction: value {value} in 2 voxels.* 0 to 2"):
         overlap_per_label(np.zeros((1, 3), np.uint8), prediction, LABELS)
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype"), [pytest.param(4, np.uint8, id="high"), pytest.param(-1, np.int8, id="low")]
+)
+def test_a_reference_value_beyond_the_ignore_label_is_refused(value, dtype):
+    reference = np.array([[3, value, 0]], dtype=dtype)
+    with pytest.raises(VoxelError, match=rf"reference: value {value} in 1 voxels.* 0 to 3"):
+        overlap_per_label(reference, np.zeros((1, 3), np.uint8), REGIONS)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.bool_])
@@ -155,4 +226,5 @@ def test_a_spacing_that_is_not_positive_has_no_volume(edge):
 
 def test_records_are_plain_numbers():
     for score in overlap_per_label(REFERENCE, PREDICTION, LABELS):
-        assert {type(value) for value in asdict(score).values()} <= {str, int, float}
+        assert {type(value) for value in asdict(score).values()} <= {str, tuple, int, float}
+        assert {type(value) for value in score.values} == {int}

@@ -8,7 +8,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from autoseg.core.errors import DatasetError
-from autoseg.core.labels import Labels
+from autoseg.core.labels import Labels, Region
 from autoseg.evaluation.overlap import overlap_per_label, voxel_volume_mm3
 from autoseg.evaluation.summary import CaseScores, Summary, as_csv, as_table, summarize
 
@@ -71,8 +71,43 @@ def test_a_case_counts_once(scores):
 
 
 def test_cases_are_scored_on_the_labels_of_the_dataset(scores):
-    with pytest.raises(DatasetError, match=r"case 'a'.*'cyst', 3.*dataset has \(\('liver', 1\),\)"):
+    with pytest.raises(
+        DatasetError, match=r"case 'a'.*'cyst', \(3,\).*has \(\('liver', \(1,\)\),\)"
+    ):
         summarize(scores, Labels(names=("background", "liver")), "Task01")
+
+
+def test_regions_are_summed_up_by_name_with_their_values_in_files():
+    labels = Labels(
+        names=("background", "liver", "tumor"),
+        values=(0, 4, 7),
+        regions=(
+            Region(name="organ", labels=(1, 2), written=1),
+            Region(name="tumor", labels=(2,), written=2),
+        ),
+        ignore=9,
+    )
+    ignored = 3
+    # Organ: 2*2/(3+2) and unscored; tumor: 2*1/(2+1) and unscored.
+    pairs = {"a": ([2, 2, 1, 0, ignored], [2, 1, 0, 0, 2]), "b": ([0, ignored], [0, 1])}
+    scores = [
+        CaseScores(
+            case=name,
+            overlaps=overlap_per_label(*map(np.array, pair), labels),
+            voxel_mm3=0.5,
+        )
+        for name, pair in pairs.items()
+    ]
+    summary = summarize(scores, labels, "Task01")
+    assert [(row.label, row.values) for row in summary.labels] == [
+        ("organ", (4, 7)),
+        ("tumor", (7,)),
+    ]
+    assert [row.mean_dice for row in summary.labels] == [4 / 5, 2 / 3]
+    assert [(row.cases_counted, row.both_empty) for row in summary.labels] == [(1, 1), (1, 1)]
+    assert summary.mean_dice == pytest.approx((4 / 5 + 2 / 3) / 2)
+    with pytest.raises(DatasetError, match=r"scored on labels.*'organ', \(4, 7\).*'liver', \(1,\)"):
+        summarize(scores, LABELS, "Task01")
 
 
 def test_table_has_a_row_per_label_and_a_mean(scores):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from autoseg.core.dataset import DatasetDescription
 from autoseg.core.errors import DamagedError, GeometryError, UsageError, VoxelError
 from autoseg.core.folds import Fold
 from autoseg.core.labels import Labels
-from autoseg.core.model import FoldRecord, ModelDescription
+from autoseg.core.model import FoldRecord, ModelDescription, PreviousStage
 from autoseg.core.training_config import TrainingConfig
 from autoseg.inference.model import Model, finished_folds, read_model
 from autoseg.io import documents, files
@@ -234,3 +236,101 @@ def test_weights_of_another_network_are_refused(model_folder):
     write_fold(model_folder / "fold_0", nn.Conv3d(1, 2, 3))
     with pytest.raises(DamagedError, match=r"weights\.safetensors: its tensors do not fit"):
         read_model(model_folder, CPU)
+
+
+class Echo(nn.Module):
+    """Label 1 where the first stage says so, whatever the image."""
+
+    def forward(self, x, levels=1):
+        guided = x[:, 1:2] - 0.5
+        return [torch.cat((-guided, guided), 1)]
+
+
+def cascade_description(description):
+    """The second stage of a cascade whose first is the description's own configuration."""
+    first = description.configuration
+    second = replace(first, name="3d_cascade_fullres", previous_stage="3d_fullres")
+    return replace(
+        description,
+        plan=replace(description.plan, configurations=(first, second)),
+        configuration_name="3d_cascade_fullres",
+    )
+
+
+def test_the_second_stage_sees_what_the_first_predicts(model_of):
+    first = model_of(Threshold())
+    second = replace(
+        first,
+        description=cascade_description(first.description),
+        networks=(Echo(),),
+        previous=first,
+    )
+    image = gaussian_filter(np.random.default_rng(3).normal(size=(30, 22, 9)), 2) * 60
+    expected = first.predict(image, SPACING)
+    assert 0.05 < expected.mean() < 0.95
+    np.testing.assert_array_equal(second.predict(image, SPACING), expected)
+
+
+@pytest.fixture
+def cascade_on_disk(tmp_path, description_of):
+    """Write both stages with one fold each, among the models of a plan."""
+    description = cascade_description(description_of())
+    folders = [tmp_path / "models" / name / "default" for name in description.plan.names]
+    for folder, name in zip(folders, description.plan.names, strict=True):
+        described = replace(description, configuration_name=name)
+        network = build_network(
+            described.configuration.arch,
+            described.topology,
+            channels_in=described.channels_in,
+            channels_out=2,
+        )
+        data = encode_weights(network)
+        files.write_atomically(folder / "fold_0" / "weights.safetensors", data)
+        digest = files.digest(data)
+        record = FoldRecord(
+            fold=Fold(training=("a",), validation=("b",)),
+            weights_digest=digest,
+            steps=1,
+            minutes=0.1,
+            device="cpu",
+        )
+        documents.write(folder / "fold_0" / "fold.json", record)
+        if name == "3d_fullres":
+            stage = PreviousStage(
+                configuration="3d_fullres", run="default", weights_digests=(digest,)
+            )
+        else:
+            described = replace(described, previous=stage)
+        documents.write(folder / "model.json", described)
+    return folders
+
+
+def encode_weights(network):
+    from safetensors.torch import save
+
+    return save(network.state_dict())
+
+
+def test_both_stages_are_read_and_the_first_may_lie_inside_the_second(cascade_on_disk, tmp_path):
+    first, second = cascade_on_disk
+    model = read_model(second, CPU)
+    assert model.previous is not None
+    assert model.all_digests == (*model.digests, *model.previous.digests)
+    assert model.networks[0].encoder[0][0].conv.in_channels == 2
+    assert read_model(second, CPU, with_previous=False).previous is None
+    moved = tmp_path / "elsewhere"
+    second.rename(moved)
+    first.rename(moved / "previous_stage")
+    assert read_model(moved, CPU).all_digests == model.all_digests
+
+
+def test_a_second_stage_without_its_own_first_stage_is_refused(cascade_on_disk):
+    first, second = cascade_on_disk
+    stored = documents.read(second / "model.json", ModelDescription)
+    other = replace(stored.previous, weights_digests=("0" * 64,))
+    documents.write(second / "model.json", replace(stored, previous=other))
+    with pytest.raises(UsageError, match=r"is not the first stage that .* was trained with"):
+        read_model(second, CPU)
+    first.rename(first.with_name("gone"))
+    with pytest.raises(UsageError, match="second stage of a cascade; its first stage is missing"):
+        read_model(second, CPU)

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from autoseg.inference.predictor import Window, predict_logits
+from autoseg.inference.predictor import PreviousPrediction, Window, predict_logits
 from autoseg.networks.assembler import build_network
 from autoseg.networks.device import Device
 
@@ -197,3 +197,20 @@ def test_unet_is_run_for_its_finest_level(configuration_of):
         expected = network(torch.from_numpy(image)[None])[0][0].numpy()
     logits = predict([network], image, (8, 8, 12))
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "tile"),
+    [((9, 17, 30), (8, 8, 12)), ((3, 19, 5), (8, 8, 12)), ((5, 17, 31), (8, 12))],
+    ids=["3d", "smaller", "2d-tiles"],
+)
+@pytest.mark.parametrize("mirror_axes", [(), (1,)])
+def test_the_previous_prediction_is_a_channel_per_label_behind_the_image(shape, tile, mirror_axes):
+    image = image_of(2, *shape)
+    label_map = np.random.default_rng(4).integers(0, 4, shape).astype(np.uint8)
+    window = Window(tile=tile, mirror_axes=mirror_axes)
+    previous = PreviousPrediction(label_map=label_map, labels=3)
+    stub = Stub(lambda x: x)
+    logits = predict_logits([stub], image, window, CPU, previous=previous)
+    expected = np.concatenate([image, *([label_map == k] for k in (1, 2, 3))])
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=2e-6)

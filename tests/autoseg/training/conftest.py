@@ -44,9 +44,10 @@ def case_of(tmp_path: Path) -> Callable[..., OpenCase]:
         *,
         image: np.ndarray[Any, Any] | None = None,
         nonzero: np.ndarray[Any, Any] | None = None,
+        labels: Labels = LABELS,
     ) -> OpenCase:
         shape, axes = segmentation.shape, segmentation.ndim
-        positions, offsets = sample_foreground(segmentation.astype(np.uint8), LABELS)
+        positions, offsets = sample_foreground(segmentation.astype(np.uint8), labels)
         record = store.StoredCase(
             name=name,
             key=f"key of {name}",
@@ -90,6 +91,7 @@ def setup_of(tmp_path: Path, case_of: Any, plan_of: Any, configuration_of: Any) 
         number: int = 0,
         features: tuple[int, ...] = (4, 8),
         patch_size: tuple[int, ...] = (8, 12, 8),
+        labels: Labels = LABELS,
         **options: Any,
     ) -> FoldSetup:
         spacing = (2.0, 1.0, 1.0)[-len(patch_size) :]
@@ -104,7 +106,7 @@ def setup_of(tmp_path: Path, case_of: Any, plan_of: Any, configuration_of: Any) 
         description = ModelDescription(
             autoseg_version="0",
             dataset=DatasetDescription(
-                name="Task99_Test", channels=("CT",), labels=LABELS, file_ending=".nii.gz"
+                name="Task99_Test", channels=("CT",), labels=labels, file_ending=".nii.gz"
             ),
             plan=plan_of(configuration, mirror_axes=(1, 2)),
             configuration_name=configuration.name,

@@ -21,6 +21,7 @@ def train(setup, state, steps=1):
         training_step(
             state,
             batch,
+            labels=setup.description.dataset.labels,
             learning_rate=0.01,
             gradient_norm=12.0,
             batch_dice=False,

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from autoseg.core.errors import DamagedError, InterruptedRun, TrainingError, UsageError
+from autoseg.core.labels import Labels, Region
 from autoseg.core.training_config import PRESETS, TrainingConfig
 from autoseg.networks.device import Device
 from autoseg.training import checkpoint
@@ -18,6 +19,14 @@ from autoseg.training.step import make_state
 
 HALF = Device(torch_device=torch.device("cpu"), autocast=torch.bfloat16)
 WHOLE = Device(torch_device=torch.device("cpu"), autocast=None)
+REGIONS = Labels(
+    names=("background", "organ", "tumor"),
+    regions=(
+        Region(name="whole", labels=(1, 2), written=1),
+        Region(name="tumor", labels=(2,), written=2),
+    ),
+    ignore=7,
+)
 
 
 def nothing(report):
@@ -303,6 +312,48 @@ def test_patch_scores_are_dice_over_all_validation_patches(setup_of):
         both = ((p == label) & (t == label)).sum()
         expected = 2 * both / ((p == label).sum() + (t == label).sum())
         assert scores[f"dice_{label}"] == pytest.approx(expected)
+
+
+def test_patch_scores_of_regions_leave_out_ignored_voxels(setup_of, case_of):
+    segmentation = np.zeros((10, 17, 14), np.uint8)
+    segmentation[2:7, 3:12, 4:10] = 1
+    segmentation[3:6, 4:8, 5:9] = 2
+    segmentation[:, :6] = 3  # ignored
+    case_of("three", segmentation, labels=REGIONS)
+    setup = setup_of(labels=REGIONS, validation_steps=3)
+    state = make_state(setup.fresh_network(), setup.description.training, setup.device)
+    scores = patch_scores(setup, state, 4)
+    shared, sizes = np.zeros(2), np.zeros(2)
+    for batch in stream(
+        setup.source("validation"), [(4, k) for k in range(3)], torch.device("cpu")
+    ):
+        with torch.no_grad():
+            p = state.network(batch.images)[0].sigmoid().numpy() > 0.5
+        t = batch.targets.numpy()
+        assert (t == 3).any()
+        for k, region in enumerate(REGIONS.regions):
+            said, true = p[:, k][t != 3], np.isin(t, region.labels)[t != 3]
+            shared[k] += (said & true).sum()
+            sizes[k] += said.sum() + true.sum()
+    assert [scores["dice_1"], scores["dice_2"]] == pytest.approx((2 * shared / sizes).tolist())
+    assert "dice_3" not in scores
+
+
+def test_training_on_regions_and_few_annotated_slices_learns(setup_of, case_of):
+    rng = np.random.default_rng(5)
+    for name in ("one", "two", "three"):
+        segmentation = np.zeros((10, 17, 14), np.uint8)
+        segmentation[2:7, 3:12, 4:10] = 1
+        segmentation[3:6, 4:8, 5:9] = 2
+        image = (segmentation + rng.normal(scale=0.2, size=segmentation.shape))[None]
+        segmentation[::2] = 3  # ignored
+        case_of(name, segmentation, image=image, labels=REGIONS)
+    setup = setup_of(
+        labels=REGIONS, epochs=4, steps_per_epoch=10, optimizer="adamw", learning_rate=0.02
+    )
+    state = train(setup)
+    assert losses(state)[-1] < 0.7 * losses(state)[0]
+    assert state.history[-1]["dice_1"] > 0.6
 
 
 def test_scores_are_left_out_where_no_validation_is_asked_for(setup_of):

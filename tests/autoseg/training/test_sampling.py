@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 
 from autoseg.core.errors import DamagedError
+from autoseg.core.labels import Labels, Region
 from autoseg.training.sampling import draw_start, generator, is_forced, open_cases, read_patch
 
 ADDRESS = {"fold": 1, "purpose": "training", "epoch": 2, "step": 3, "slot": 4}
+IGNORING = Labels(names=("background", "organ", "tumor"), ignore=9)
+IGNORED = 3
 
 
 def noise(shape, seed=0):
@@ -122,6 +125,52 @@ def test_forced_voxels_of_a_label_are_equally_likely(case_of):
 def test_case_without_foreground_is_drawn_from_everywhere(case_of):
     case = case_of("a", np.zeros((6, 9), np.uint8))
     assert set(starts_of(case, (4, 8), forced=True, draws=200)) == set(product(range(3), range(2)))
+
+
+def test_forced_regions_are_equally_likely(case_of):
+    labels = Labels(
+        names=("background", "organ", "tumor"),
+        regions=(
+            Region(name="whole", labels=(1, 2), written=1),
+            Region(name="tumor", labels=(2,), written=2),
+        ),
+    )
+    # "whole" has 100 voxels, one of which is the tumor's: that is drawn (1 + 1/100) / 2 of times.
+    segmentation = np.zeros((40, 15), np.uint8)
+    segmentation[4:14, 2:12] = 1
+    segmentation[10, 8] = 2
+    starts = starts_of(case_of("a", segmentation, labels=labels), (4, 6), forced=True)
+    tumor = sum(start == (8, 5) for start in starts)
+    assert abs(tumor - 4_000 * 0.505) < 6 * (4_000 * 0.25) ** 0.5
+
+
+@pytest.mark.parametrize("forced", [False, True])
+def test_patches_lie_around_annotated_voxels_where_others_are_ignored(case_of, forced):
+    # A background voxel in the middle and one at the border are all that is annotated.
+    segmentation = np.full((20, 30, 25), IGNORED, np.uint8)
+    segmentation[9, 17, 11] = segmentation[1, 29, 24] = 0
+    case = case_of("a", segmentation, labels=IGNORING)
+    starts = starts_of(case, (4, 7, 10), forced=forced)
+    first, second = (7, 14, 6), (0, 23, 15)
+    assert set(starts) == {first, second}
+    assert_uniform([starts.count(first), starts.count(second)])
+
+
+def test_annotated_background_is_never_forced_where_there_is_foreground(case_of):
+    segmentation = np.full((20, 30), IGNORED, np.uint8)
+    segmentation[2:7] = 0
+    segmentation[9, 17] = 2
+    case = case_of("a", segmentation, labels=IGNORING)
+    assert set(starts_of(case, (4, 7), forced=True, draws=200)) == {(7, 14)}
+    rows = {start[0] for start in starts_of(case, (4, 7), forced=False, draws=2_000)}
+    assert rows == {0, 1, 2, 3, 4, 7}  # 2 to 6 less 2, and the foreground's row less 2
+
+
+def test_case_that_is_ignored_throughout_is_drawn_from_everywhere(case_of):
+    case = case_of("a", np.full((6, 9), IGNORED), labels=IGNORING)
+    for forced in (False, True):
+        starts = starts_of(case, (4, 8), forced=forced, draws=200)
+        assert set(starts) == set(product(range(3), range(2)))
 
 
 @pytest.mark.parametrize(

@@ -108,10 +108,11 @@ def test_gradients_in_half_precision_are_those_of_float32(setup_of, patch_size, 
     for device in (HALF, replace(HALF, autocast=None)):
         setup = setup_of(device=device, patch_size=patch_size, features=features)
         batch = next(stream(setup.source("training"), [(0, 0)], setup.device.torch_device))
+        labels = setup.description.dataset.labels
         network = setup.fresh_network()
         with setup.device.precision():
             outputs = network(batch.images, network.supervised_levels)
-        supervised_loss(outputs, batch.targets, batch_dice=False).backward()
+        supervised_loss(outputs, batch.targets, labels, batch_dice=False).backward()
         gradients.append(
             {
                 name: weights.grad.clone()

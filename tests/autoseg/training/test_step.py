@@ -3,6 +3,7 @@ from copy import deepcopy
 import pytest
 import torch
 
+from autoseg.core.labels import Labels
 from autoseg.core.training_config import TrainingConfig
 from autoseg.networks.device import Device
 from autoseg.training.batches import stream
@@ -10,6 +11,7 @@ from autoseg.training.losses.deep_supervision import supervised_loss
 from autoseg.training.step import make_optimizer, make_state, training_step
 
 CPU = torch.device("cpu")
+LABELS = Labels(names=("background", "organ", "tumor"))
 PRECISIONS = [pytest.param(None, id="float32"), pytest.param(torch.bfloat16, id="bfloat16")]
 
 
@@ -31,6 +33,7 @@ def batches(setup, count=1):
 
 def update(state, batch, **options):
     defaults = {
+        "labels": LABELS,
         "learning_rate": 0.02,
         "gradient_norm": 12.0,
         "batch_dice": False,
@@ -61,7 +64,7 @@ def test_loss_is_that_of_the_network_before_the_update(setup_of):
     state, batch = state_of(setup), batches(setup)[0]
     before = deepcopy(state.network)
     loss = update(state, batch, batch_dice=True)
-    expected = supervised_loss(before(batch.images, 2), batch.targets, batch_dice=True)
+    expected = supervised_loss(before(batch.images, 2), batch.targets, LABELS, batch_dice=True)
     assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
     assert not loss.requires_grad
     assert loss.shape == ()
@@ -71,7 +74,7 @@ def test_update_follows_the_gradient_with_the_rate_of_the_step(setup_of):
     setup = setup_of(optimizer="sgd", momentum=0.5, weight_decay=0.0)
     state, batch = state_of(setup), batches(setup)[0]
     copy = deepcopy(state.network)
-    supervised_loss(copy(batch.images, 1), batch.targets, batch_dice=False).backward()
+    supervised_loss(copy(batch.images, 1), batch.targets, LABELS, batch_dice=False).backward()
     # Nesterov's first step goes along g + 0.5 g.
     expected = [w.detach() - 0.03 * 1.5 * w.grad for w in copy.parameters()]
     update(state, batch, learning_rate=0.03, gradient_norm=1e9)

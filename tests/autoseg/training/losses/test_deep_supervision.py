@@ -3,12 +3,15 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its customary name
 
 from autoseg.core.errors import UsageError
+from autoseg.core.labels import Labels, Region
 from autoseg.training.losses.deep_supervision import (
     downsampled_targets,
     level_weights,
     supervised_loss,
 )
 from autoseg.training.losses.segmentation import segmentation_loss
+
+LABELS = Labels(names=("background", "organ", "tumor"))
 
 
 @pytest.mark.parametrize(
@@ -73,15 +76,15 @@ def levels():
 def test_loss_is_the_weighted_sum_over_levels(batch_dice):
     outputs, target = levels()
     half = target[:, :, 1::2, 1::2]
-    expected = 2 / 3 * segmentation_loss(outputs[0], target, batch_dice=batch_dice)
-    expected += 1 / 3 * segmentation_loss(outputs[1], half, batch_dice=batch_dice)
-    loss = supervised_loss(outputs, target, batch_dice=batch_dice)
+    expected = 2 / 3 * segmentation_loss(outputs[0], target, LABELS, batch_dice=batch_dice)
+    expected += 1 / 3 * segmentation_loss(outputs[1], half, LABELS, batch_dice=batch_dice)
+    loss = supervised_loss(outputs, target, LABELS, batch_dice=batch_dice)
     assert loss.item() == pytest.approx(expected.item())
 
 
 def test_last_level_is_never_computed():
     outputs, target = levels()
-    supervised_loss(outputs, target, batch_dice=True).backward()
+    supervised_loss(outputs, target, LABELS, batch_dice=True).backward()
     assert outputs[0].grad.abs().sum() > 0
     assert outputs[1].grad.abs().sum() > 0
     assert outputs[2].grad is None
@@ -89,16 +92,41 @@ def test_last_level_is_never_computed():
 
 def test_single_output_is_the_plain_loss():
     outputs, target = levels()
-    loss = supervised_loss(outputs[:1], target, batch_dice=True)
-    assert loss == segmentation_loss(outputs[0], target, batch_dice=True)
+    loss = supervised_loss(outputs[:1], target, LABELS, batch_dice=True)
+    assert loss == segmentation_loss(outputs[0], target, LABELS, batch_dice=True)
 
 
 def test_first_output_must_be_at_full_resolution():
     outputs, target = levels()
     with pytest.raises(UsageError, match=r"\(4, 4, 6\); it must be the target's \(4, 8, 12\)"):
-        supervised_loss(outputs[1:], target, batch_dice=True)
+        supervised_loss(outputs[1:], target, LABELS, batch_dice=True)
 
 
 def test_no_output_is_refused():
     with pytest.raises(UsageError, match="0 levels"):
-        supervised_loss([], torch.zeros(1, 4, 4), batch_dice=True)
+        supervised_loss([], torch.zeros(1, 4, 4), LABELS, batch_dice=True)
+
+
+def test_regions_and_ignored_voxels_are_found_at_every_level():
+    labels = Labels(
+        names=("background", "edema", "core"),
+        regions=(
+            Region(name="whole", labels=(1, 2), written=1),
+            Region(name="core", labels=(2,), written=2),
+        ),
+        ignore=9,
+    )
+    outputs, _ = levels()
+    outputs = [output.detach()[:, :2].requires_grad_() for output in outputs]
+    target = torch.zeros(2, 4, 8, 12, dtype=torch.int64)
+    target[0, 2:, 3:, 5:9] = 1
+    target[0, 3, 4:6, 6] = 2
+    target[:, :, :2] = labels.ignored
+    half = target[:, :, 1::2, 1::2]  # ignored in its first row
+    expected = 2 / 3 * segmentation_loss(outputs[0], target, labels, batch_dice=True)
+    expected += 1 / 3 * segmentation_loss(outputs[1], half, labels, batch_dice=True)
+    loss = supervised_loss(outputs, target, labels, batch_dice=True)
+    loss.backward()
+    assert loss.item() == pytest.approx(expected.item())
+    assert not outputs[1].grad[:, :, :, 0].any()
+    assert (outputs[1].grad[:, :, :, 1:] != 0).all()
