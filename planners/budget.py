@@ -8,6 +8,8 @@ from autoseg.core.errors import PlanError
 from autoseg.core.geometry import STRICT
 
 NetworkName = Literal["plain", "resenc"]
+Mirroring = Literal["auto", "all", "none"]
+"""``auto``: along every axis but those whose sides the labels tell apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,8 +20,10 @@ class PlannerBudget:
 
     gpu_memory_gib: float = 8.0
     """Memory that a training may use on the device, GiB."""
-    network: NetworkName = "plain"
-    """Network preset: ``plain``, or ``resenc`` with residual blocks in the encoder."""
+    network: NetworkName | Literal["auto"] = "auto"
+    """Network preset: ``plain``, ``resenc`` with residual blocks in the encoder, or ``auto``."""
+    mirroring: Mirroring = "auto"
+    """Axes along which training and prediction mirror: ``auto``, ``all`` or ``none``."""
 
     def __post_init__(self) -> None:
         if not (isfinite(self.gpu_memory_gib) and self.gpu_memory_gib > 0):
@@ -92,13 +96,44 @@ RESENC_XL: Final = NetworkReference(
 REFERENCES: Final = (PLAIN, RESENC_M, RESENC_L, RESENC_XL)
 
 
-def reference_for(budget: PlannerBudget) -> NetworkReference:
-    """Return the largest reference of the budget's network that its memory holds.
+RESENC_PRESETS: Final = {
+    "M": RESENC_M.gpu_memory_gib,
+    "L": RESENC_L.gpu_memory_gib,
+    "XL": RESENC_XL.gpu_memory_gib,
+}
+"""Published sizes of the residual network by the memory that they are made for, GiB."""
+
+
+def budget_of_preset(name: str) -> PlannerBudget:
+    """Return the budget that a published size of the residual network stands for.
 
     Parameters
     ----------
-    budget : PlannerBudget
-        What the user grants.
+    name : str
+        ``M``, ``L`` or ``XL``.
+
+    Raises
+    ------
+    PlanError
+        If there is no such size.
+    """
+    if name not in RESENC_PRESETS:
+        raise PlanError(
+            f"preset {name!r} is unknown; known are {', '.join(RESENC_PRESETS)}",
+            hint="choose one of these, or give the memory of the device in GiB instead",
+        )
+    return PlannerBudget(gpu_memory_gib=RESENC_PRESETS[name], network="resenc")
+
+
+def reference_for(network: str, gpu_memory_gib: float) -> NetworkReference:
+    """Return the largest reference of a network that a memory holds.
+
+    Parameters
+    ----------
+    network : str
+        Network preset.
+    gpu_memory_gib : float
+        Memory that the user grants, GiB.
 
     Returns
     -------
@@ -109,14 +144,14 @@ def reference_for(budget: PlannerBudget) -> NetworkReference:
     Raises
     ------
     PlanError
-        If no reference has the budget's network.
+        If no reference has this network.
     """
     known = sorted(
-        (reference for reference in REFERENCES if reference.network == budget.network),
+        (reference for reference in REFERENCES if reference.network == network),
         key=lambda reference: reference.gpu_memory_gib,
     )
     if not known:
         names = ", ".join(sorted({reference.network for reference in REFERENCES}))
-        raise PlanError(f"budget: network {budget.network!r} is unknown; known are {names}")
-    fitting = [each for each in known if each.gpu_memory_gib <= budget.gpu_memory_gib]
+        raise PlanError(f"budget: network {network!r} is unknown; known are auto, {names}")
+    fitting = [each for each in known if each.gpu_memory_gib <= gpu_memory_gib]
     return fitting[-1] if fitting else known[0]

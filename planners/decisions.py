@@ -34,46 +34,18 @@ def millions(elements: float) -> str:
     return f"{elements / 1e6:.4g} million elements"
 
 
-def dataset_decisions(
-    fingerprint: Fingerprint, order: tuple[int, ...], grid: Grid, load: Workload
-) -> tuple[Decision, ...]:
-    """Say why the values that all configurations share are what they are.
+def budget_decisions(load: Workload, why: str, numbers: Numbers) -> tuple[Decision, ...]:
+    """Say why memory and network are what they are.
 
     Parameters
     ----------
-    fingerprint : Fingerprint
-        What was measured.
-    order : tuple of int
-        Plan axis to array axis.
-    grid : Grid
-        Target spacing and median shape, in plan order.
     load : Workload
         Memory and network.
+    why : str
+        Why this network, as a clause.
+    numbers : tuple
+        What that rule looked at.
     """
-    return (
-        *_budget_decisions(load),
-        *_axis_decisions(order, grid),
-        _spacing_decision(fingerprint, order, grid),
-        Decision(
-            subject="median_shape",
-            value=sizes(grid.median_shape, "voxels"),
-            rule="it is the median of the case shapes after cropping to nonzero and resampling to "
-            "the target spacing",
-            numbers=(
-                ("cases", f"{len(fingerprint.cases)}"),
-                ("kept by cropping, median", percent(kept_fraction(fingerprint))),
-            ),
-        ),
-        Decision(
-            subject="resampling",
-            value="images by cubic splines, segmentations and logits linearly",
-            rule="cubic splines keep the detail of images, and linear weights never overshoot "
-            "between labels",
-        ),
-    )
-
-
-def _budget_decisions(load: Workload) -> tuple[Decision, ...]:
     reference = load.reference
     return (
         Decision(
@@ -84,11 +56,12 @@ def _budget_decisions(load: Workload) -> tuple[Decision, ...]:
         Decision(
             subject="network",
             value=reference.network,
-            rule="it was given with the budget; patches are sized in proportion to the memory of "
-            f"the reference {reference.name}, whose training is known to fit",
+            rule=f"{why}; patches are sized in proportion to the memory of the reference "
+            f"{reference.name}, whose training is known to fit",
             numbers=(
+                *numbers,
                 ("memory of the reference", f"{reference.gpu_memory_gib:.4g} GiB"),
-                ("output channels", f"{load.labels}"),
+                ("entries of the labels", f"{load.labels}"),
             ),
         ),
         Decision(
@@ -99,7 +72,8 @@ def _budget_decisions(load: Workload) -> tuple[Decision, ...]:
     )
 
 
-def _axis_decisions(order: tuple[int, ...], grid: Grid) -> tuple[Decision, ...]:
+def axis_decisions(order: tuple[int, ...], grid: Grid) -> tuple[Decision, ...]:
+    """Say why the axes lie as they do; `grid` is in plan order."""
     is_flat = grid.ndim == 2
     return (
         Decision(
@@ -117,10 +91,40 @@ def _axis_decisions(order: tuple[int, ...], grid: Grid) -> tuple[Decision, ...]:
             "and the others keep their order",
             numbers=() if is_flat else (("coarsest spacing", f"{grid.spacing[0]:.4g} mm"),),
         ),
+    )
+
+
+def grid_decisions(
+    fingerprint: Fingerprint, order: tuple[int, ...], grid: Grid
+) -> tuple[Decision, ...]:
+    """Say why all configurations share the grid that they start from.
+
+    Parameters
+    ----------
+    fingerprint : Fingerprint
+        What was measured.
+    order : tuple of int
+        Plan axis to array axis.
+    grid : Grid
+        Target spacing and median shape, in plan order.
+    """
+    return (
+        _spacing_decision(fingerprint, order, grid),
         Decision(
-            subject="mirror_axes",
-            value=f"all {grid.ndim} spatial axes",
-            rule="the anatomy is not looked at, and mirrored images add to the training",
+            subject="median_shape",
+            value=sizes(grid.median_shape, "voxels"),
+            rule="it is the median of the case shapes after cropping to nonzero and resampling to "
+            "the target spacing",
+            numbers=(
+                ("cases", f"{len(fingerprint.cases)}"),
+                ("kept by cropping, median", percent(kept_fraction(fingerprint))),
+            ),
+        ),
+        Decision(
+            subject="resampling",
+            value="images by cubic splines, segmentations and logits linearly",
+            rule="cubic splines keep the detail of images, and linear weights never overshoot "
+            "between labels",
         ),
     )
 

@@ -28,7 +28,7 @@ class Workload:
     gpu_memory_gib: float
     """Memory that a training may use, GiB."""
     labels: int
-    """Output channels of the network."""
+    """What nnU-Net takes for the output channels of the network: `Labels.entries`."""
 
     def elements(self, topology: Topology, patch_size: Sequence[int]) -> int:
         """Return the estimate of one patch, in elements."""

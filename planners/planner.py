@@ -7,9 +7,16 @@ from autoseg.core.errors import PlanError
 from autoseg.core.fingerprint import CaseGrid, Fingerprint
 from autoseg.core.plan import Plan
 from autoseg.core.version import __version__
-from planners.budget import PlannerBudget, reference_for
+from planners.budget import PlannerBudget
 from planners.configurations import plan_configurations
-from planners.decisions import dataset_decisions, normalization_decisions
+from planners.decisions import (
+    axis_decisions,
+    budget_decisions,
+    grid_decisions,
+    normalization_decisions,
+)
+from planners.mirroring import choose_mirroring
+from planners.network import choose_network
 from planners.normalization import choose_normalization
 from planners.patch import Workload
 from planners.spacing import Grid, axis_order, median_shape, target_spacing
@@ -31,7 +38,7 @@ def plan_dataset(
     description : DatasetDescription
         Channels and labels.
     budget : PlannerBudget
-        Memory and network.
+        Memory, network and mirroring.
     name : str
         Name of the plan, a folder name.
 
@@ -52,15 +59,17 @@ def plan_dataset(
     arXiv:2404.09556, but with the batch bounded by a share of the dataset for them as well.
     """
     check_fingerprint(fingerprint, description)
+    reference, why, numbers = choose_network(budget)
     load = Workload(
-        reference=reference_for(budget),
+        reference=reference,
         gpu_memory_gib=budget.gpu_memory_gib,
-        labels=description.labels.count,
+        labels=description.labels.entries,
     )
     spacing = target_spacing(fingerprint)
     stored = Grid(spacing=spacing, median_shape=median_shape(fingerprint, spacing))
     order = axis_order(spacing, stored.median_shape)
     grid = stored.permuted(order)
+    mirror = choose_mirroring(fingerprint, description, order=order, mirroring=budget.mirroring)
     normalization = choose_normalization(fingerprint, description)
     planned = plan_configurations(grid, len(fingerprint.cases), load)
     return Plan(
@@ -70,11 +79,14 @@ def plan_dataset(
         gpu_memory_gib=budget.gpu_memory_gib,
         orientation="canonical",
         axis_order=order,
-        mirror_axes=tuple(range(grid.ndim)),
+        mirror_axes=mirror.axes,
         normalization=normalization,
         configurations=planned.configurations,
         decisions=(
-            *dataset_decisions(fingerprint, order, grid, load),
+            *budget_decisions(load, why, numbers),
+            *axis_decisions(order, grid),
+            mirror.decision,
+            *grid_decisions(fingerprint, order, grid),
             *normalization_decisions(normalization, fingerprint, description),
             *planned.decisions,
         ),

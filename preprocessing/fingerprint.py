@@ -20,10 +20,11 @@ from autoseg.core.fingerprint import (
 from autoseg.io import documents, files, images
 from autoseg.io.store import content_key
 from preprocessing.cropping import nonzero_box
+from preprocessing.symmetry import summarize_symmetries, symmetric_pairs
 
 RANKS: Final = 1001
 """Quantiles per sketch: their ranks are off by at most 0.05 % within a case."""
-STAGE_VERSION: Final = 1
+STAGE_VERSION: Final = 2
 """Raised when the code below measures something else, so that old caches are left alone."""
 
 
@@ -49,7 +50,8 @@ def measure_case(task: MeasurementTask) -> CaseMeasurement:
     InputError
         If a file is damaged, the grids do not match, or values or labels are not allowed.
     """
-    key = content_key(STAGE_VERSION, *task.description.labels.names, *case_digests(task))
+    labels = files.digest(documents.encode(task.description.labels))
+    key = content_key(STAGE_VERSION, labels, *case_digests(task))
     cached = _read_cache(task.cache / f"{task.case.name}.json", key)
     if cached is not None:
         return cached
@@ -108,6 +110,7 @@ def summarize(measurements: Sequence[CaseMeasurement], dataset: str) -> Fingerpr
             _pool([sketch for m in ordered if (sketch := m.channels[channel])], dataset)
             for channel in channels
         ),
+        symmetries=summarize_symmetries(ordered),
         notes=tuple(f"{measured.name}: {note}" for measured in ordered for note in measured.notes),
     )
 
@@ -119,8 +122,11 @@ def _measure(task: MeasurementTask, key: str) -> CaseMeasurement:
         raise DatasetError(f"case {case.name!r}: has no segmentation", rule="E-SET-42")
     segmentation = images.read_segmentation(task.folder / case.segmentation, description.labels)
     images.check_same_grid(image, segmentation, case.name)
-    counts = np.bincount(segmentation.voxels.ravel(), minlength=description.labels.count)
-    foreground = segmentation.voxels > 0
+    labels = description.labels
+    held = labels.count + (labels.ignored is not None)
+    counts = np.bincount(segmentation.voxels.ravel(), minlength=held)
+    # Ignored voxels are of unknown label: they are no foreground.
+    foreground = (segmentation.voxels > 0) & (segmentation.voxels < labels.count)
     return CaseMeasurement(
         name=case.name,
         key=key,
@@ -129,6 +135,7 @@ def _measure(task: MeasurementTask, key: str) -> CaseMeasurement:
         spacing=image.geometry.spacing,
         class_voxels=tuple(int(count) for count in counts),
         channels=tuple(_sketch(channel[foreground]) for channel in image.voxels),
+        symmetric_pairs=symmetric_pairs(segmentation.voxels, labels),
         notes=(*image.notes, *segmentation.notes),
     )
 

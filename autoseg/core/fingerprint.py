@@ -25,6 +25,22 @@ class ChannelSketch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SymmetricPair:
+    """Two labels of a case, one of which is nearly the mirror image of the other."""
+
+    __pydantic_config__: ClassVar = STRICT
+
+    axis: int
+    """Array axis along which they mirror each other."""
+    first: int
+    """The smaller label."""
+    second: int
+    """The larger label."""
+    dice: float
+    """Overlap of one label's reflection about the plane midway between them with the other."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CaseMeasurement:
     """What one pass over the files of one case measures."""
 
@@ -43,9 +59,11 @@ class CaseMeasurement:
     spacing: tuple[float, ...]
     """Voxel edge per array axis, mm."""
     class_voxels: tuple[int, ...]
-    """Voxels per label value, background first."""
+    """Voxels per label, background first; ignored voxels last, if there is an ignore label."""
     channels: tuple[ChannelSketch | None, ...]
     """Foreground intensities by channel; None where the case has no foreground."""
+    symmetric_pairs: tuple[SymmetricPair, ...] = ()
+    """Labels that mirror each other, and along which axis."""
     notes: tuple[str, ...] = ()
     """What the reader repaired or found worth saying."""
 
@@ -87,7 +105,7 @@ class CaseGrid:
     spacing: tuple[float, ...]
     """Voxel edge per array axis, mm."""
     class_voxels: tuple[int, ...]
-    """Voxels per label value, background first."""
+    """Voxels per label, background first; ignored voxels last, if there is an ignore label."""
 
     @property
     def relative_size_after_crop(self) -> float:
@@ -96,6 +114,24 @@ class CaseGrid:
         for before, after in zip(self.shape, self.shape_after_crop, strict=True):
             share *= after / before
         return share
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Symmetry:
+    """Two labels that mirror each other in most cases that have both."""
+
+    __pydantic_config__: ClassVar = STRICT
+
+    axis: int
+    """Array axis along which they mirror each other."""
+    first: int
+    """The smaller label."""
+    second: int
+    """The larger label."""
+    cases: int
+    """Cases that have both labels."""
+    median_dice: float
+    """Median over these cases of `SymmetricPair.dice`, 0 where the case lists no such pair."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +148,8 @@ class Fingerprint:
     """One entry per measured case, sorted by name."""
     channels: tuple[ChannelStatistics, ...]
     """Foreground intensities by channel."""
+    symmetries: tuple[Symmetry, ...] = ()
+    """Labels that mirror each other, and along which axis."""
     notes: tuple[str, ...] = ()
     """What was found worth saying, with the case it concerns."""
 

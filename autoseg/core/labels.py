@@ -94,6 +94,15 @@ class Labels:
         return len(self.regions) or self.count
 
     @property
+    def entries(self) -> int:
+        """Number of things told apart, as ``dataset.json`` counts them.
+
+        The background, every region or else every foreground label, and the ignore label.
+        """
+        told_apart = 1 + len(self.regions) if self.regions else self.count
+        return told_apart + (self.ignore is not None)
+
+    @property
     def foreground(self) -> tuple[int, ...]:
         """All labels but the background."""
         return tuple(range(1, len(self.names)))

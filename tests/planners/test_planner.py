@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from autoseg.core.errors import PlanError
+from autoseg.core.labels import Labels, Region
 from planners.budget import PlannerBudget
 from planners.planner import plan_dataset
 
@@ -34,6 +35,43 @@ def test_hippocampus_gets_its_whole_image_in_batches_of_seven(hippocampus, descr
     assert [each.name for each in plan.configurations] == ["2d", "3d_fullres"]
 
 
+@pytest.mark.parametrize(
+    ("gpu_memory_gib", "network"), [(7.5, "plain"), (8.0, "resenc"), (40.0, "resenc")]
+)
+def test_the_network_that_is_chosen_takes_no_more_of_a_small_dataset(
+    fingerprint_of, description_of, gpu_memory_gib, network
+):
+    fingerprint = fingerprint_of([((1.0, 1.0, 1.0), (36, 50, 35))] * 260)
+
+    budget = PlannerBudget(gpu_memory_gib=gpu_memory_gib)
+    plan = plan_dataset(fingerprint, description_of(3), budget=budget)
+
+    # 5 % of 260 x 36 x 50 x 35 voxels is 9.1 patches; nnU-Net's presets take 58 to 183.
+    fullres = plan.configuration("3d_fullres")
+    assert (fullres.network, fullres.batch_size) == (network, 9)
+    assert next(d.value for d in plan.decisions if d.subject == "network") == network
+
+
+def test_regions_and_the_ignore_label_are_counted_as_the_dataset_file_lists_them(
+    hippocampus, description_of
+):
+    # Background, 2 regions, the ignore label; the label "rest" is in no region of its own.
+    labels = Labels(
+        names=("background", "one", "two", "rest"),
+        regions=(
+            Region(name="whole", labels=(1, 2, 3), written=1),
+            Region(name="two", labels=(2,), written=2),
+        ),
+        ignore=7,
+    )
+    description = replace(description_of(2), labels=labels)
+
+    plan = plan_dataset(hippocampus, description, budget=BUDGET)
+
+    network = next(d for d in plan.decisions if d.subject == "network")
+    assert dict(network.numbers)["entries of the labels"] == "4"
+
+
 def test_values_of_the_plan_come_from_their_sources(hippocampus, description_of):
     budget = PlannerBudget(gpu_memory_gib=10.0, network="resenc")
 
@@ -51,7 +89,8 @@ def test_thick_slices_are_planned_at_the_spacing_of_the_thin_ones(fingerprint_of
     grids = [((10.0, 1.56, 1.56), (10, 256, 216))] * 160
     grids += [((5.0, 1.56, 1.56), (20, 256, 216))] * 40
 
-    plan = plan_dataset(fingerprint_of(grids), description_of(4), budget=BUDGET)
+    budget = PlannerBudget(network="plain")
+    plan = plan_dataset(fingerprint_of(grids), description_of(4), budget=budget)
 
     fullres = plan.configuration("3d_fullres")
     assert fullres.spacing == (5.0, 1.56, 1.56)

@@ -1,9 +1,84 @@
+from dataclasses import replace
+
+import nibabel
 import numpy as np
 import pytest
 
+from autoseg.core.dataset import Case, DatasetDescription
 from autoseg.core.errors import DatasetError
-from autoseg.core.fingerprint import CaseMeasurement
-from preprocessing.fingerprint import RANKS, _sketch, summarize
+from autoseg.core.fingerprint import CaseMeasurement, SymmetricPair, Symmetry
+from autoseg.core.labels import Labels, Region
+from preprocessing.fingerprint import RANKS, MeasurementTask, _sketch, measure_case, summarize
+
+LABELS = Labels(names=("background", "one", "two"), values=(0, 1, 4), ignore=2)
+
+
+@pytest.fixture
+def task(tmp_path):
+    """A case whose files run from right to left, with two mirrored labels and ignored voxels."""
+    image = np.zeros((16, 9, 7), np.float32)  # x, y, z
+    image[1:, 2:, :6] = 5.0
+    image[2:5, 3:6, 1:4] = 10.0
+    image[10:13, 3:6, 1:4] = 20.0
+    image[6:8, 7, 5] = 1e6
+    segmentation = np.zeros(image.shape, np.uint8)
+    segmentation[image == 10] = 4
+    segmentation[image == 20] = 1
+    segmentation[image == 1e6] = 2
+    files = {"image": image, "labels": segmentation, "ones": np.uint8(segmentation == 1)}
+    for name, voxels in files.items():
+        affine = np.diag([-0.5, 0.75, 2.5, 1.0])
+        file = nibabel.Nifti1Image(voxels, affine)
+        file.header.set_xyzt_units("mm")
+        nibabel.save(file, tmp_path / f"{name}.nii")
+    return MeasurementTask(
+        case=Case(name="a", images=("image.nii",), segmentation="labels.nii"),
+        folder=tmp_path,
+        description=DatasetDescription(
+            name="Task", channels=("CT",), labels=LABELS, file_ending=".nii"
+        ),
+        cache=tmp_path / "cache",
+    )
+
+
+def test_ignored_voxels_are_counted_last_and_are_no_foreground(task):
+    measurement = measure_case(task)
+    assert measurement.class_voxels == (16 * 9 * 7 - 27 - 27 - 2, 27, 27, 2)
+    (sketch,) = measurement.channels
+    assert (sketch.mean, sketch.minimum, sketch.maximum) == (15, 10, 20)
+    assert measurement.shape_after_crop == (6, 7, 15)
+
+
+def test_mirrored_labels_are_found_along_the_canonical_axis(task):
+    assert measure_case(task).symmetric_pairs == (
+        SymmetricPair(axis=2, first=1, second=2, dice=1.0),
+    )
+
+
+def test_symmetries_of_ten_cases_are_those_of_the_dataset(task):
+    cases = [replace(measure_case(task), name=f"case {n}") for n in range(10)]
+    assert summarize(cases, "Task").symmetries == (
+        Symmetry(axis=2, first=1, second=2, cases=10, median_dice=1.0),
+    )
+    assert summarize(cases[1:], "Task").symmetries == ()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"names": ("background", "one", "other")}, id="names"),
+        pytest.param({"values": (0, 1, 5)}, id="values"),
+        pytest.param({"ignore": None}, id="no-ignore-label"),
+        pytest.param({"ignore": 3}, id="ignore-label"),
+        pytest.param({"regions": (Region(name="all", labels=(1, 2), written=1),)}, id="regions"),
+    ],
+)
+def test_a_cached_measurement_holds_for_its_labels_only(task, change):
+    task = replace(task, case=replace(task.case, segmentation="ones.nii"))
+    other = replace(task.description, labels=replace(LABELS, **change))
+    first = measure_case(task)
+    assert measure_case(task) == first
+    assert measure_case(replace(task, description=other)).key != first.key
 
 
 def measured(name, *channels, shape=(9, 8, 7), notes=()):

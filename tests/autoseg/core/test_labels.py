@@ -1,5 +1,7 @@
 """What label values mean, and how channels become a label map."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -26,6 +28,19 @@ def _of(count):
 def test_background_counts_as_a_channel_but_not_as_foreground():
     assert LABELS.count == 3
     assert LABELS.foreground == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("labels", "entries"),
+    [
+        pytest.param(LABELS, 3, id="labels"),
+        pytest.param(replace(LABELS, ignore=3), 3 + 1, id="labels-and-ignored"),
+        pytest.param(REGIONS, 1 + 3 + 1, id="regions-and-ignored"),
+        pytest.param(replace(REGIONS, ignore=None, regions=REGIONS.regions[:1]), 2, id="a-region"),
+    ],
+)
+def test_entries_are_what_the_labels_of_a_dataset_file_list(labels, entries):
+    assert labels.entries == entries
 
 
 @pytest.mark.parametrize(("count", "dtype"), [(2, "uint8"), (256, "uint8"), (257, "uint16")])

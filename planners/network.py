@@ -1,0 +1,59 @@
+"""Which network a budget pays for, and why."""
+
+from typing import Final
+
+from planners.budget import RESENC_M, NetworkReference, PlannerBudget, reference_for
+from planners.decisions import Numbers
+
+RESENC_FROM_GIB: Final = RESENC_M.gpu_memory_gib
+"""Memory from which ``auto`` takes the residual network, GiB: that of its smallest reference."""
+PUBLISHED: Final[Numbers] = (
+    ("mean Dice of six datasets, resenc M and plain", "87.1 and 86.8"),
+    ("memory, resenc M and plain", "9.1 and 7.7 GB"),
+    ("training, resenc M and plain", "12 and 9 h on an A100"),
+)
+"""Isensee et al. 2024, arXiv:2404.09556, and nnU-Net's documentation of its residual presets."""
+
+
+def choose_network(budget: PlannerBudget) -> tuple[NetworkReference, str, Numbers]:
+    """Return the network to train, with the rule and the numbers that led to it.
+
+    Parameters
+    ----------
+    budget : PlannerBudget
+        What the user grants. ``auto`` takes the residual network if the memory reaches that of
+        its smallest reference, else the plain one.
+
+    Returns
+    -------
+    reference : NetworkReference
+        Yardstick of patch and batch.
+    rule : str
+        Why this network, as a clause.
+    numbers : tuple
+        What the rule looked at.
+
+    Raises
+    ------
+    PlanError
+        If the budget names a network that is unknown.
+
+    References
+    ----------
+    Isensee et al. 2024, arXiv:2404.09556.
+    """
+    memory = budget.gpu_memory_gib
+    if budget.network != "auto":
+        return reference_for(budget.network, memory), "it was given with the budget", ()
+    if memory < RESENC_FROM_GIB:
+        rule = (
+            f"the budget is less than the {RESENC_FROM_GIB:.4g} GiB that the smallest reference of "
+            "the residual network needs"
+        )
+        return reference_for("plain", memory), rule, ()
+    rule = (
+        f"the budget reaches the {RESENC_FROM_GIB:.4g} GiB of the smallest reference of the "
+        "residual network, which is published to score above the plain one from there on, at the "
+        "price of memory and time (Isensee et al. 2024, arXiv:2404.09556)"
+    )
+    return reference_for("resenc", memory), rule, PUBLISHED
