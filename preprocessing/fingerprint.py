@@ -18,6 +18,7 @@ from autoseg.core.fingerprint import (
     Fingerprint,
 )
 from autoseg.io import documents, files, images
+from autoseg.io.image_digest import stored_digest
 from autoseg.io.store import content_key
 from preprocessing.cropping import nonzero_box
 from preprocessing.symmetry import summarize_symmetries, symmetric_pairs
@@ -64,7 +65,7 @@ def case_digests(task: MeasurementTask) -> tuple[str, ...]:
     """Return the SHA-256 of each image file and of the segmentation, empty where one is missing."""
     paths = (*task.case.images, *filter(None, [task.case.segmentation]))
     return tuple(
-        files.digest_file(task.folder / path) if (task.folder / path).is_file() else ""
+        stored_digest(task.folder / path) if (task.folder / path).is_file() else ""
         for path in paths
     )
 

@@ -9,7 +9,8 @@ from autoseg.core.errors import DatasetError
 from autoseg.core.plan import Configuration, Plan
 from autoseg.io import images, store
 from autoseg.io.documents import encode
-from autoseg.io.files import digest, digest_file
+from autoseg.io.files import digest
+from autoseg.io.image_digest import stored_digest
 from preprocessing.case import crop_image, resample_case, resample_reference
 from preprocessing.foreground import sample_foreground
 
@@ -60,7 +61,7 @@ def preprocess_case(task: PreprocessingTask) -> bool:
         raise DatasetError(f"case {task.case.name!r}: has no segmentation", rule="E-SET-42")
     paths = (*task.case.images, task.case.segmentation)
     made_from = [
-        digest_file(task.folder / path) for path in paths if (task.folder / path).is_file()
+        stored_digest(task.folder / path) for path in paths if (task.folder / path).is_file()
     ]
     key = store.content_key(digest(encode(task.description.labels)), made_from)
     missing = [

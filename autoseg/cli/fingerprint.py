@@ -12,16 +12,19 @@ from autoseg.cli.options import (
     emit,
     workers_option,
 )
+from autoseg.cli.planning_options import exclude_option
 
 
 @click.command("fingerprint")
 @dataset_option
 @data_option
+@exclude_option
 @workers_option
 @common_options
 def command(
     dataset: str,
     data: Path | None,
+    exclude: tuple[str, ...],
     workers: int | None,
     workspace: Path | None,
     as_json: bool,
@@ -39,6 +42,7 @@ def command(
     folder, fingerprint = measure_dataset(
         find_raw_dataset(dataset, data=data, workspace=place),
         place,
+        exclude=exclude,
         workers=workers,
         progress=make_progress(quiet=quiet),
     )

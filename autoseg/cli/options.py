@@ -103,16 +103,6 @@ def device_option(function: Function) -> Function:
     )(function)
 
 
-def memory_option(function: Function) -> Function:
-    """Add ``--gpu-memory-gib``: memory that a training may use."""
-    return click.option(
-        "--gpu-memory-gib",
-        default="8",
-        show_default=True,
-        help="Memory that a training may use on its device, GiB; auto takes the visible card's.",
-    )(function)
-
-
 def emit(result: dict[str, object], text: str, *, as_json: bool) -> None:
     """Print a result on stdout: as one JSON document, or as text."""
     click.echo(json.dumps(result, indent=1, allow_nan=False) if as_json else text)

@@ -1,23 +1,24 @@
 """The verb ``plan``."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from autoseg.cli.options import common_options, emit, memory_option, plan_option, planned_option
+from autoseg.cli.options import common_options, emit, planned_option
+from autoseg.cli.planning_options import planning_options
+
+if TYPE_CHECKING:
+    from autoseg.pipeline.plan import PlanRequest
 
 
 @click.command("plan")
 @planned_option
-@memory_option
-@plan_option
-@click.option("--overwrite", is_flag=True, help="Replace a differing plan of this name.")
+@planning_options
 @common_options
 def command(
     dataset: str | None,
-    gpu_memory_gib: str,
-    plan: str,
-    overwrite: bool,
+    planning: "PlanRequest",
     workspace: Path | None,
     as_json: bool,
     quiet: bool,
@@ -28,15 +29,13 @@ def command(
     Example: autoseg plan -d Task04 --gpu-memory-gib 11 --plan eleven
     """
     from autoseg.io.workspace import find_planned_dataset, find_workspace
-    from autoseg.pipeline.plan import budget_for, make_plan, plan_lines
+    from autoseg.pipeline.plan import make_plan, plan_lines
 
     place = find_workspace(workspace)
     folder = find_planned_dataset(place, dataset)
-    made = make_plan(
-        folder, place, budget=budget_for(gpu_memory_gib), name=plan, overwrite=overwrite
-    )
+    made = make_plan(folder, place, planning)
     emit(
-        {"dataset": folder.name, "plan": plan, "file": str(folder.plan_file(plan))},
+        {"dataset": folder.name, "plan": made.name, "file": str(folder.plan_file(made.name))},
         "\n".join([*plan_lines(made), f"explained by: autoseg explain -d {folder.name}"]),
         as_json=as_json,
     )

@@ -1,6 +1,7 @@
 """The verb ``plan_and_preprocess``."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,30 +11,30 @@ from autoseg.cli.options import (
     data_option,
     dataset_option,
     emit,
-    memory_option,
-    plan_option,
     workers_option,
 )
+from autoseg.cli.planning_options import exclude_option, planning_options
+
+if TYPE_CHECKING:
+    from autoseg.pipeline.plan import PlanRequest
 
 
 @click.command("plan_and_preprocess")
 @dataset_option
 @data_option
-@memory_option
-@plan_option
+@exclude_option
+@planning_options
 @click.option(
     "-c", "--configuration", "configurations", multiple=True, help="Only this; may be repeated."
 )
-@click.option("--overwrite", is_flag=True, help="Replace a differing plan of this name.")
 @workers_option
 @common_options
 def command(
     dataset: str,
     data: Path | None,
-    gpu_memory_gib: str,
-    plan: str,
+    exclude: tuple[str, ...],
+    planning: "PlanRequest",
     configurations: tuple[str, ...],
-    overwrite: bool,
     workers: int | None,
     workspace: Path | None,
     as_json: bool,
@@ -45,17 +46,16 @@ def command(
     Example: autoseg plan_and_preprocess -d data/Task04_Hippocampus
     """
     from autoseg.io.workspace import find_raw_dataset, find_workspace
-    from autoseg.pipeline.plan import budget_for, plan_lines, suggested
+    from autoseg.pipeline.plan import plan_lines, suggested
     from autoseg.pipeline.plan_and_preprocess import plan_and_preprocess
 
     place = find_workspace(workspace)
     folder, made, count = plan_and_preprocess(
         find_raw_dataset(dataset, data=data, workspace=place),
         place,
-        budget=budget_for(gpu_memory_gib),
-        name=plan,
+        planning,
         configurations=configurations or None,
-        overwrite=overwrite,
+        exclude=exclude,
         workers=workers,
         progress=make_progress(quiet=quiet),
     )
@@ -63,7 +63,7 @@ def command(
         {
             "dataset": folder.name,
             "folder": str(folder.path),
-            "plan": plan,
+            "plan": made.name,
             "configurations": [c.name for c in made.configurations],
             "preprocessed": count,
         },

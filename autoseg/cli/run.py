@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,13 +13,15 @@ from autoseg.cli.options import (
     dataset_option,
     device_option,
     emit,
-    memory_option,
-    plan_option,
     run_option,
     workers_option,
 )
+from autoseg.cli.planning_options import exclude_option, planning_options
 from autoseg.cli.training_options import training_options
 from autoseg.core.training_config import TrainingConfig
+
+if TYPE_CHECKING:
+    from autoseg.pipeline.plan import PlanRequest
 
 
 @click.command("run")
@@ -28,9 +31,8 @@ from autoseg.core.training_config import TrainingConfig
     "-c", "--configuration", "configurations", multiple=True, help="Only this; may be repeated."
 )
 @click.option("-f", "--fold", "folds", type=int, multiple=True, help="Only this; may be repeated.")
-@memory_option
-@plan_option
-@click.option("--overwrite", is_flag=True, help="Replace a differing plan of this name.")
+@exclude_option
+@planning_options
 @run_option
 @training_options
 @device_option
@@ -41,9 +43,8 @@ def command(
     data: Path | None,
     configurations: tuple[str, ...],
     folds: tuple[int, ...],
-    gpu_memory_gib: str,
-    plan: str,
-    overwrite: bool,
+    exclude: tuple[str, ...],
+    planning: "PlanRequest",
     run: str,
     config: TrainingConfig,
     device: str,
@@ -60,7 +61,6 @@ def command(
     started = time.monotonic()
     from autoseg.io.documents import to_json
     from autoseg.io.workspace import find_raw_dataset, find_workspace
-    from autoseg.pipeline.plan import budget_for
     from autoseg.pipeline.run import RunRequest, fold_table
     from autoseg.pipeline.run import run as run_all
 
@@ -69,12 +69,11 @@ def command(
         RunRequest(
             raw=find_raw_dataset(dataset, data=data, workspace=place),
             workspace=place,
-            budget=budget_for(gpu_memory_gib),
+            planning=planning,
             config=config,
             configurations=configurations,
             folds=folds,
-            plan=plan,
-            overwrite=overwrite,
+            exclude=exclude,
             run=run,
             device=device,
             workers=workers,

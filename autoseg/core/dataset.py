@@ -1,9 +1,11 @@
 """What a dataset is: a description, which goes into every model, and cases, which do not."""
 
-from dataclasses import dataclass
+import difflib
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from autoseg.core.errors import DatasetError
+from autoseg.core.errors import DatasetError, UsageError
 from autoseg.core.geometry import STRICT
 from autoseg.core.labels import Labels
 
@@ -23,7 +25,7 @@ class DatasetDescription:
     labels: Labels
     """Meaning of the label values."""
     file_ending: str
-    """Ending of images, segmentations and predictions: ``.nii.gz``, ``.nii`` or ``.png``."""
+    """Ending of images, segmentations and predictions, such as ``.nii.gz`` or ``.png``."""
 
     def __post_init__(self) -> None:
         if not self.channels:
@@ -42,6 +44,8 @@ class Case:
     """Paths of the image files, one per channel, or one file that holds all channels."""
     segmentation: str | None = None
     """Path of the reference segmentation."""
+    patient: str | None = None
+    """Name of the patient; cases of one patient stay in one fold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,3 +62,94 @@ class Dataset:
     """Folder that the dataset was read from."""
     cases: tuple[Case, ...]
     """Training cases, sorted by name."""
+    excluded: tuple[str, ...] = ()
+    """Names of cases that the user left out, sorted; they are not among `cases`."""
+
+    @property
+    def patients(self) -> dict[str, str] | None:
+        """The patient of each case by its name; None unless all cases have one."""
+        known = {case.name: case.patient for case in self.cases if case.patient is not None}
+        return known if len(known) == len(self.cases) else None
+
+
+def exclude_cases(dataset: Dataset, names: Iterable[str]) -> Dataset:
+    """Return the dataset without some of its cases, which it records.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The dataset.
+    names : iterable of str
+        Cases to leave out; those that are left out already may be among them.
+
+    Raises
+    ------
+    UsageError
+        If a name is no case; with the case that may be meant.
+    DatasetError
+        E-SET-47 if no case is left.
+    """
+    excluded = {*names, *dataset.excluded}
+    cases = [case.name for case in dataset.cases]
+    unknown = excluded.difference(cases, dataset.excluded)
+    if unknown:
+        raise UsageError(
+            f"dataset {dataset.description.name!r} has no case {near_misses(unknown, cases)}, "
+            f"which should be excluded; it has {len(cases)} others",
+            hint="give the names of cases, as their files have them without channel and ending",
+        )
+    left = tuple(case for case in dataset.cases if case.name not in excluded)
+    if not left:
+        raise DatasetError(
+            f"dataset {dataset.description.name!r}: all of its {len(cases)} cases are excluded",
+            rule="E-SET-47",
+            hint="exclude fewer cases",
+        )
+    return replace(dataset, cases=left, excluded=tuple(sorted(excluded)))
+
+
+def set_patients(dataset: Dataset, patients: Mapping[str, str], where: str) -> Dataset:
+    """Return the dataset with the patient of every case.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The dataset.
+    patients : mapping of str to str
+        Patient by case name; it may hold cases that the dataset lacks.
+    where : str
+        Names the source of the patients in errors.
+
+    Raises
+    ------
+    DatasetError
+        E-SET-48 if a case has no patient: an oversight would let a patient leak into validation.
+    """
+    missing = [case.name for case in dataset.cases if case.name not in patients]
+    if missing:
+        spare = patients.keys() - {case.name for case in dataset.cases}
+        raise DatasetError(
+            f"{where}: names no patient of {len(missing)} of {len(dataset.cases)} cases: "
+            f"{near_misses(missing, spare)}; every case needs one",
+            rule="E-SET-48",
+            hint="add these cases, each with its patient",
+        )
+    cases = tuple(replace(case, patient=patients[case.name]) for case in dataset.cases)
+    return replace(dataset, cases=cases)
+
+
+def near_misses(names: Iterable[str], known: Collection[str]) -> str:
+    """Write the first ten names, each with the known one that may be meant.
+
+    Examples
+    --------
+    >>> near_misses(["case_1O", "x"], ["case_10", "case_2"])
+    "'case_1O' (meant 'case_10'?), 'x'"
+    """
+    ordered = sorted(names)
+    written = []
+    for name in ordered[:10]:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+        written.append(f"{name!r} (meant {near[0]!r}?)" if near else repr(name))
+    more = len(ordered) - 10
+    return ", ".join(written) + (f" and {more} more" if more > 0 else "")

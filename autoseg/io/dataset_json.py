@@ -1,29 +1,60 @@
-"""What a raw dataset's ``dataset.json`` says of channels and labels, in either layout.
+"""What a raw dataset's ``dataset.json`` says of its layout, channels and patients.
 
 Keys that inform people only, such as a licence, are let through; those that decide something must
 be right, and near misses of their names are refused.
 """
 
 import difflib
-import re
+import stat
+from pathlib import Path
 from typing import Final, Literal, NoReturn
 
-from autoseg.core.errors import AutosegError, DatasetError
-from autoseg.core.labels import Labels
+from autoseg.core.errors import DatasetError
+from autoseg.io.documents import LARGEST_BYTES, parse_json
 
 Layout = Literal["decathlon", "nnunet"]
 Entries = dict[str, object]
 
 _DECIDING: Final = (
     "channel_names",
+    "dataset",
     "file_ending",
     "labels",
     "modality",
     "numTraining",
+    "patients",
     "regions_class_order",
     "training",
 )
 _INFORMING: Final = ("numTest", "test", "name", "release", "reference", "description", "licence")
+
+
+def read_json(path: Path) -> object:
+    """Read a JSON file that a person wrote.
+
+    Raises
+    ------
+    DatasetError
+        E-SET-42 if it is no regular file, E-SET-46 if it is too large.
+    DocumentError
+        If it is no strict JSON.
+    OSError
+        If it cannot be read.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise DatasetError(
+            f"{path}: is no regular file",  # a pipe would be waited for without end
+            rule="E-SET-42",
+            hint="put the file itself in its place",
+        )
+    if status.st_size > LARGEST_BYTES:
+        raise DatasetError(
+            f"{path}: has {status.st_size} bytes, allowed are {LARGEST_BYTES}",
+            rule="E-SET-46",
+            hint="leave only the description in it",
+        )
+    return parse_json(path.read_bytes(), str(path))
 
 
 def layout_of(entries: Entries, where: str) -> Layout:
@@ -41,26 +72,26 @@ def layout_of(entries: Entries, where: str) -> Layout:
         and (near := difflib.get_close_matches(key, _DECIDING, n=1, cutoff=0.85))
     ]
     if misspelled:
-        _refuse(where, f"unknown keys {', '.join(misspelled)}", "correct the spelling")
+        refuse(where, f"unknown keys {', '.join(misspelled)}", "correct the spelling")
     decathlon, nnunet = "training" in entries, "channel_names" in entries
     if decathlon and nnunet:
-        _refuse(
+        refuse(
             where,
             "keys 'training' and 'channel_names' contradict each other; one layout is allowed",
             "keep 'training' and 'modality', or 'channel_names' and 'file_ending'",
         )
     if not (decathlon or nnunet):
-        _refuse(
+        refuse(
             where,
             f"keys {sorted(entries)} fit no known layout; needed is 'training' (Medical "
             "Segmentation Decathlon) or 'channel_names' (nnU-Net)",
             "add the missing key",
         )
-    if "dataset" in entries:
-        _refuse(
+    if decathlon and "dataset" in entries:
+        refuse(
             where,
-            "key 'dataset': an explicit list of files is not supported in this version",
-            "lay the files out as imagesTr/<case>_0000<ending> and labelsTr/<case><ending>",
+            "keys 'training' and 'dataset' contradict each other; one list of cases is allowed",
+            "keep 'training', or 'dataset' with 'channel_names' and 'file_ending'",
         )
     return "decathlon" if decathlon else "nnunet"
 
@@ -78,7 +109,7 @@ def channel_names(entries: Entries, layout: Layout, where: str) -> tuple[str, ..
         return _numbered_names(entries, "modality", where)
     names = _numbered_names(entries, "channel_names", where)
     if "modality" in entries and _numbered_names(entries, "modality", where) != names:
-        _refuse(
+        refuse(
             where,
             f"channel_names {list(names)} and modality {entries['modality']} contradict each other",
             "remove 'modality'",
@@ -87,57 +118,47 @@ def channel_names(entries: Entries, layout: Layout, where: str) -> tuple[str, ..
 
 
 def _numbered_names(entries: Entries, key: str, where: str) -> tuple[str, ...]:
-    names = _object(entries, key, where)
+    names = required_object(entries, key, where)
     expected = [str(number) for number in range(len(names))]
     if not names or set(names) != set(expected):
-        _refuse(
+        refuse(
             where,
             f"{key} has the numbers {list(names)}, allowed are '0', '1' and so on",
             "number the channels from 0 without gaps",
         )
     found = tuple(names[number] for number in expected)
     if not all(isinstance(name, str) and name for name in found):
-        _refuse(where, f"{key} holds the names {list(found)}, allowed are texts", "name each")
+        refuse(where, f"{key} holds the names {list(found)}, allowed are texts", "name each")
     return tuple(str(name) for name in found)
 
 
-def parse_labels(entries: Entries, layout: Layout, where: str) -> Labels:
-    """Return the labels: Decathlon ``{"0": name}``, nnU-Net ``{name: 0}``.
+def patients(entries: Entries, where: str) -> dict[str, str] | None:
+    """Return the patient of each case, or None if the key is missing.
 
     Raises
     ------
     DatasetError
-        E-VAL-39 for regions and ignore labels, which this version cannot train on; E-VAL-40 if
-        the values do not run from 0, the background, without gaps.
+        E-SET-46 if it is no object of texts.
     """
-    raw = _object(entries, "labels", where)
-    pairs = (
-        [_decathlon_label(number, name, where) for number, name in raw.items()]
-        if layout == "decathlon"
-        else [_nnunet_label(name, value, where) for name, value in raw.items()]
-    )
-    if "regions_class_order" in entries:
-        _refuse_region(where, "regions_class_order")
-    names = dict(pairs)
-    if len(names) < 2 or sorted(names) != list(range(len(pairs))):
-        _refuse(
-            where,
-            f"labels have the values {sorted(value for value, _ in pairs)}; allowed are 0 (the "
-            "background), 1, 2 and so on, each once",
-            "renumber the labels in dataset.json and in the segmentations",
-            rule="E-VAL-40",
-        )
-    if "background" in names.values() and names[0] != "background":
-        _refuse(
-            where,
-            f"labels: 'background' is not 0, which is {names[0]!r}",
-            "renumber the labels so that 0 is the background",
-            rule="E-VAL-40",
-        )
-    try:
-        return Labels(names=tuple(names[value] for value in sorted(names)))
-    except AutosegError as error:
-        raise DatasetError(f"{where}: {error}", rule=error.rule, hint="rename one") from error
+    if entries.get("patients") is None:
+        return None
+    return texts(entries["patients"], f"{where}: patients")
+
+
+def texts(value: object, where: str) -> dict[str, str]:
+    """Return an object whose values are texts.
+
+    Raises
+    ------
+    DatasetError
+        E-SET-46 if it is something else.
+    """
+    if not isinstance(value, dict):
+        refuse(where, f"is {str(value)[:40]!r}, needed is an object", "write {case: patient}")
+    for key, text in value.items():
+        if not isinstance(text, str) or not text:
+            refuse(where, f"{key!r} is {text!r}, needed is a text", "write the name in quotes")
+    return value
 
 
 def whole_number(entries: Entries, key: str, where: str) -> int | None:
@@ -150,7 +171,7 @@ def whole_number(entries: Entries, key: str, where: str) -> int | None:
     """
     value = entries.get(key)
     if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
-        _refuse(where, f"{key} is {value!r}, allowed is a whole number", "write the number")
+        refuse(where, f"{key} is {value!r}, allowed is a whole number", "write the number")
     return value
 
 
@@ -164,64 +185,24 @@ def text(entries: Entries, key: str, where: str) -> str:
     """
     value = entries.get(key)
     if not isinstance(value, str):
-        _refuse(where, f"{key} is {value!r}, needed is a text", f"add {key!r} to dataset.json")
+        refuse(where, f"{key} is {value!r}, needed is a text", f"add {key!r} to dataset.json")
     return value
 
 
-def _object(entries: Entries, key: str, where: str) -> Entries:
+def required_object(entries: Entries, key: str, where: str) -> Entries:
+    """Return an object.
+
+    Raises
+    ------
+    DatasetError
+        E-SET-46 if it is missing or something else.
+    """
     value = entries.get(key)
     if not isinstance(value, dict):
-        _refuse(where, f"{key} is {value!r}, needed is an object", f"add {key!r} to dataset.json")
+        refuse(where, f"{key} is {value!r}, needed is an object", f"add {key!r} to dataset.json")
     return value
 
 
-def _decathlon_label(number: str, name: object, where: str) -> tuple[int, str]:
-    if not re.fullmatch("[0-9]{1,5}", number) or not isinstance(name, str):
-        _refuse(
-            where,
-            f"labels holds {number!r}: {name!r}; the Decathlon layout has numbers as keys and "
-            'names as values, such as "1": "liver"',
-            "swap keys and values",
-        )
-    if name.casefold() == "ignore":
-        _refuse_ignore(where)
-    return int(number), name
-
-
-def _nnunet_label(name: str, value: object, where: str) -> tuple[int, str]:
-    if name.casefold() == "ignore":
-        _refuse_ignore(where)
-    if isinstance(value, list):
-        if len(value) != 1:
-            _refuse_region(where, f"labels.{name} = {value}")
-        value = value[0]
-    if not isinstance(value, int) or isinstance(value, bool):
-        _refuse(
-            where,
-            f"labels.{name} is {value!r}, allowed is a whole number; the nnU-Net layout has names "
-            'as keys, such as "liver": 1',
-            "write the label's value",
-        )
-    return value, name
-
-
-def _refuse_ignore(where: str) -> NoReturn:
-    _refuse(
-        where,
-        "labels: an ignore label is not supported in this version",
-        "train on fully labeled cases, without the ignore label",
-        rule="E-VAL-39",
-    )
-
-
-def _refuse_region(where: str, found: str) -> NoReturn:
-    _refuse(
-        where,
-        f"{found}: regions of several labels are not supported in this version",
-        "give every label one value and leave regions_class_order out",
-        rule="E-VAL-39",
-    )
-
-
-def _refuse(where: str, problem: str, hint: str, *, rule: str = "E-SET-46") -> NoReturn:
+def refuse(where: str, problem: str, hint: str, *, rule: str = "E-SET-46") -> NoReturn:
+    """Raise the error that ``dataset.json`` is wrong."""
     raise DatasetError(f"{where}: {problem}", rule=rule, hint=hint)

@@ -1,31 +1,32 @@
-"""Raw datasets: finds the cases of a folder, in either known layout, and the images to predict."""
+"""Raw datasets: finds the cases of a folder, in any known layout, and the images to predict."""
 
-import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from autoseg.core.dataset import Case, Dataset, DatasetDescription
+from autoseg.core.dataset import Case, Dataset, DatasetDescription, set_patients
 from autoseg.core.errors import AutosegError, DatasetError, RefusedCasesError, UsageError
+from autoseg.io.channel_files import channel_groups, same_family
 from autoseg.io.dataset_json import (
     Entries,
+    Layout,
     channel_names,
     layout_of,
-    parse_labels,
+    patients,
+    read_json,
     text,
     whole_number,
 )
-from autoseg.io.documents import LARGEST_BYTES, parse_json
-from autoseg.io.guard import FILE_ENDINGS, file_ending
+from autoseg.io.declared_labels import parse_labels
+from autoseg.io.guard import file_ending
 from autoseg.io.layouts import (
     Listing,
-    channel_groups,
     channel_problems,
     list_decathlon,
     list_nnunet,
+    own_names,
 )
+from autoseg.io.listed_cases import list_named
 from autoseg.io.listing import look_alikes, stem, unsafe_names, visible_names
-
-"""Problems that an error's message lists; the error itself carries all."""
 
 
 def read_dataset(folder: Path) -> Dataset:
@@ -35,14 +36,15 @@ def read_dataset(folder: Path) -> Dataset:
     ----------
     folder : Path
         Folder with ``dataset.json``, in the layout of the Medical Segmentation Decathlon or of
-        nnU-Net. Its name is the dataset's.
+        nnU-Net, version 1 or 2. Its name is the dataset's.
 
     Raises
     ------
     UsageError
         If there is no such folder.
     DatasetError
-        If ``dataset.json`` is missing or says something that no dataset can be.
+        If ``dataset.json`` is missing or says something that no dataset can be; E-SET-48 if it
+        names the patients of some cases only.
     DocumentError
         If it is no strict JSON.
     RefusedCasesError
@@ -50,21 +52,20 @@ def read_dataset(folder: Path) -> Dataset:
 
     Notes
     -----
-    Files whose names begin with a dot are ignored. No image is opened.
+    Files whose names begin with a dot are ignored. No image is opened. The key ``patients``,
+    ``{case: patient}``, may be added to any layout.
     """
     folder = folder.resolve() if folder.name in ("", "..") else folder.absolute()
     entries, where = _read_entries(folder)
     layout = layout_of(entries, where)
     labels = parse_labels(entries, layout, where)
     channels = channel_names(entries, layout, where)
-    if layout == "decathlon":
-        listing = list_decathlon(folder, entries["training"])
-    else:
-        listing = list_nnunet(folder, len(channels), text(entries, "file_ending", where))
+    named = patients(entries, where)
+    listing = _listing(folder, entries, layout, len(channels), where)
     problems = [*listing.problems, *_wrong_count(entries, listing, where)]
     if problems:
         raise _refused(f"{folder}: the layout has", problems)
-    return Dataset(
+    dataset = Dataset(
         description=DatasetDescription(
             name=folder.resolve().name,
             channels=channels,
@@ -74,6 +75,7 @@ def read_dataset(folder: Path) -> Dataset:
         folder=str(folder.resolve()),
         cases=listing.cases,
     )
+    return dataset if named is None else set_patients(dataset, named, f"{where}: patients")
 
 
 def images_for_prediction(source: Path, description: DatasetDescription) -> tuple[Case, ...]:
@@ -101,8 +103,10 @@ def images_for_prediction(source: Path, description: DatasetDescription) -> tupl
 
     Notes
     -----
-    A file name that ends with ``_0000`` tells that files are channels. Files whose names begin with
-    a dot are ignored.
+    A file name that ends with ``_0000`` tells that files are channels; a picture of that name
+    without a second channel may hold colors. Files whose names begin with a dot, and those that
+    belong to another file, are ignored. Any ending of the same family is taken: of volumes, or of
+    pictures.
     """
     if not source.exists():
         raise UsageError(
@@ -110,8 +114,8 @@ def images_for_prediction(source: Path, description: DatasetDescription) -> tupl
             hint="give the folder of the images to segment, or one image",
         )
     folder = (source if source.is_dir() else source.parent).absolute()
-    names = visible_names(source) if source.is_dir() else [source.name]
-    allowed = _allowed_endings(description)
+    names = own_names(source) if source.is_dir() else [source.name]
+    allowed = same_family(description.file_ending)
     images = [name for name in names if file_ending(Path(name)) in allowed]
     problems: list[AutosegError] = [
         DatasetError(
@@ -165,11 +169,13 @@ def _group(
     ), problems
 
 
-def _allowed_endings(description: DatasetDescription) -> tuple[str, ...]:
-    """Return the endings of the same format: a model of .nii.gz files takes .nii too."""
-    if description.file_ending == ".png":
-        return (".png",)
-    return tuple(ending for ending in FILE_ENDINGS if ending != ".png")
+def _listing(folder: Path, entries: Entries, layout: Layout, channels: int, where: str) -> Listing:
+    if layout == "decathlon":
+        return list_decathlon(folder, entries["training"], channels)
+    ending = text(entries, "file_ending", where)
+    if "dataset" in entries:
+        return list_named(folder, entries["dataset"], channels, ending)
+    return list_nnunet(folder, channels, ending)
 
 
 def _read_entries(folder: Path) -> tuple[Entries, str]:
@@ -180,19 +186,7 @@ def _read_entries(folder: Path) -> tuple[Entries, str]:
             hint="give the folder of a raw dataset, the one that holds dataset.json",
         )
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise DatasetError(
-                f"{path}: is no regular file",  # a pipe would be waited for without end
-                rule="E-SET-42",
-                hint="put the file itself in its place",
-            )
-        if path.stat().st_size > LARGEST_BYTES:
-            raise DatasetError(
-                f"{path}: has {path.stat().st_size} bytes, allowed are {LARGEST_BYTES}",
-                rule="E-SET-46",
-                hint="leave only the description in it",
-            )
-        entries = parse_json(path.read_bytes(), str(path))
+        entries = read_json(path)
     except OSError as error:
         raise DatasetError(
             f"{folder}: dataset.json cannot be read ({error.strerror}); "

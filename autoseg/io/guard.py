@@ -7,39 +7,41 @@ and digest. What the voxels mean is not looked at.
 import hashlib
 import os
 import stat
+import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import IO, Final, Protocol
 
-from autoseg.core.errors import ImageFileError, ResourceError
-from autoseg.io.gzip_stream import inflated
-from autoseg.io.nifti_header import LONGEST_HEADER_BYTES, Header, is_nifti, parse_header
-from autoseg.io.png_header import SIGNATURE, check_chunks, parse_png_header
+from autoseg.core.errors import ImageFileError, InputError, ResourceError
+from autoseg.io.content import Source, read_content
+from autoseg.io.kinds import check_kind
+from autoseg.io.tiff_sidecar import LARGEST_SIDECAR_BYTES, TIFF_ENDINGS, sidecar_names
 
-FILE_ENDINGS: Final = (".nii.gz", ".nii", ".png")
+FILE_ENDINGS: Final = (
+    ".nii.gz",
+    ".nii",
+    ".nrrd",
+    ".mha",
+    ".mhd",
+    ".gipl",
+    ".tif",
+    ".tiff",
+    ".png",
+    ".bmp",
+)
 """Endings of the image files that autoseg reads and writes."""
-SLACK_BYTES: Final = 64 * 2**10
-"""Bytes tolerated behind the last voxel: some writers pad."""
+ANATOMICAL_ENDINGS: Final = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
+"""Those of files that say where left, front and top of a patient are."""
 LARGEST_VOLUME_BYTES: Final = 8 * 2**30
 """Largest declared size of a file, decompressed, unless a caller says otherwise."""
 LARGEST_MEMORY_FRACTION: Final = 0.4
 """Share of the machine's memory that one file may take, unless a caller says otherwise."""
 
 _CHUNK_BYTES: Final = 2**18
-_KINDS: Final = (
-    (b"\x1f\x8b", "a gzip file"),
-    (SIGNATURE, "a PNG image"),
-    (b"\xff\xd8\xff", "a JPEG image"),
-    (b"PK\x03\x04", "a zip archive"),
-    (b"NRRD", "an NRRD image"),
-    (b"ObjectType", "a MetaImage header"),
-    (b"\x89HDF", "an HDF5 file"),
-    (b"II*\0", "a TIFF image"),
-    (b"MM\0*", "a TIFF image"),
-    (b"version https://git-lfs", "a Git LFS pointer, not the file itself"),
-)
 
 
 class _Hasher(Protocol):
@@ -52,12 +54,49 @@ class _Hasher(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guarded:
-    """An intact file."""
+    """An intact file, with what lies beside it and belongs to it."""
 
     data: bytes | bytearray
-    """Content: of NIfTI decompressed, header and voxels; of PNG as it is stored."""
+    """Content: of a volume decompressed, header and voxels; of a picture as it is stored."""
+    sidecar: bytes = b""
+    """Content of the spacing of a TIFF stack."""
     digest: str
-    """SHA-256 of the file as it is stored."""
+    """SHA-256 of the file as it is stored, followed by its data file or sidecar."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Attempt:
+    """One reading of a file and of what lies beside it."""
+
+    path: Path
+    """The file."""
+    stack: ExitStack
+    """Closes what was opened."""
+    hasher: _Hasher = field(default_factory=hashlib.sha256)
+    """Takes in every byte."""
+    opened: list[tuple[IO[bytes], os.stat_result]] = field(default_factory=list)
+    """Files, and what they were when they were opened."""
+
+    def chunks(self, name: str) -> Iterator[bytes]:
+        """Open a regular file in the folder and return its content piece by piece."""
+        path = self.path.with_name(name)
+        _check_regular(path, path.stat().st_mode)
+        # A FIFO that takes the file's place after the check must not block the open.
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        file = self.stack.enter_context(os.fdopen(os.open(path, flags), "rb", buffering=0))
+        before = os.fstat(file.fileno())
+        _check_regular(path, before.st_mode)
+        self.opened.append((file, before))
+        return self._pieces(file)
+
+    def has_changed(self) -> bool:
+        """Whether a file was written since it was opened."""
+        return any(_stamp(os.fstat(file.fileno())) != _stamp(old) for file, old in self.opened)
+
+    def _pieces(self, file: IO[bytes]) -> Iterator[bytes]:
+        while chunk := file.read(_CHUNK_BYTES):
+            self.hasher.update(chunk)
+            yield chunk
 
 
 def file_ending(path: Path) -> str:
@@ -90,6 +129,8 @@ def guarded_bytes(path: Path, *, limit_bytes: int) -> Guarded:
     ------
     ImageFileError
         With the rule E-FILE-01 to E-FILE-12 that the file breaks.
+    InputError
+        If a header of text says nothing sound of the place of its voxels, or of their type.
     ResourceError
         If the file may not be read.
 
@@ -111,7 +152,7 @@ def guarded_bytes(path: Path, *, limit_bytes: int) -> Guarded:
             guarded = _read_once(path, ending, limit_bytes)
         except FileNotFoundError as error:
             raise ImageFileError(
-                f"{path}: there is no such file",
+                f"{error.filename or path}: there is no such file",
                 rule="E-SET-42",
                 hint="check the path, or remove the case from the dataset",
             ) from error
@@ -130,27 +171,95 @@ def guarded_bytes(path: Path, *, limit_bytes: int) -> Guarded:
     )
 
 
+def guarded_content(data: bytes, path: Path, ending: str, *, sidecar: bytes = b"") -> Guarded:
+    """Return bytes that are not yet a file as the guard returns those of one.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    path : Path
+        Where it is to be written; names it in errors.
+    ending : str
+        One of `FILE_ENDINGS`.
+    sidecar : bytes
+        The spacing that goes beside it.
+
+    Raises
+    ------
+    InputError
+        As `guarded_bytes`.
+    """
+    source = Source(
+        pieces=iter((data,)),
+        path=path,
+        limit_bytes=sys.maxsize,
+        sibling=_no_sibling,
+    )
+    return Guarded(
+        data=read_content(source, ending),
+        sidecar=sidecar,
+        digest=hashlib.sha256(data + sidecar).hexdigest(),
+    )
+
+
+def _no_sibling(name: str) -> Iterator[bytes]:
+    raise FileNotFoundError(name)
+
+
 def _read_once(path: Path, ending: str, limit_bytes: int) -> Guarded | None:
     """Read the file; None if it changed meanwhile."""
-    _check_regular(path, path.stat().st_mode)
-    # A FIFO that takes the file's place after the check must not block the open.
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    with os.fdopen(os.open(path, flags), "rb", buffering=0) as file:
-        before = os.fstat(file.fileno())
-        _check_regular(path, before.st_mode)
-        hasher = hashlib.sha256()
+    with ExitStack() as stack:
+        attempt = _Attempt(path=path, stack=stack)
         try:
-            data = _content(file, hasher, ending, path, limit_bytes)
-        except ImageFileError:
-            if _has_changed(file, before):
+            data, sidecar = _content(attempt, ending, limit_bytes)
+        except InputError:
+            if attempt.has_changed():
                 return None
             raise
-        return None if _has_changed(file, before) else Guarded(data=data, digest=hasher.hexdigest())
+        if attempt.has_changed():
+            return None
+        return Guarded(data=data, sidecar=sidecar, digest=attempt.hasher.hexdigest())
 
 
-def _has_changed(file: IO[bytes], before: os.stat_result) -> bool:
-    after = os.fstat(file.fileno())
-    return (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns)
+def _content(attempt: _Attempt, ending: str, limit_bytes: int) -> tuple[bytes | bytearray, bytes]:
+    """Return the content of a file and of its sidecar."""
+    path = attempt.path
+    chunks = attempt.chunks(path.name)
+    first = next(chunks, b"")
+    check_kind(first, ending, path)
+    source = Source(
+        pieces=chain((first,), chunks),
+        path=path,
+        limit_bytes=limit_bytes,
+        sibling=attempt.chunks,
+    )
+    data = read_content(source, ending)
+    return data, _sidecar(attempt) if ending in TIFF_ENDINGS else b""
+
+
+def _sidecar(attempt: _Attempt) -> bytes:
+    """Return the spacing beside a TIFF image; nothing where there is none."""
+    path = attempt.path
+    for name in sidecar_names(path.stem):
+        if not path.with_name(name).is_file():
+            continue
+        data = b""
+        for chunk in attempt.chunks(name):
+            data += chunk
+            if len(data) > LARGEST_SIDECAR_BYTES:
+                raise ImageFileError(
+                    f"{path.with_name(name)}: has more than {LARGEST_SIDECAR_BYTES} bytes, which "
+                    f"are allowed for the spacing of {path.name}",
+                    rule="E-FILE-06",
+                    hint='leave only {"spacing": [z, y, x]} in it',
+                )
+        return data
+    return b""
+
+
+def _stamp(status: os.stat_result) -> tuple[int, int]:
+    return status.st_size, status.st_mtime_ns
 
 
 def _check_regular(path: Path, mode: int) -> None:
@@ -162,119 +271,3 @@ def _check_regular(path: Path, mode: int) -> None:
         rule="E-FILE-11",
         hint="put the image file itself in its place",
     )
-
-
-def _content(
-    file: IO[bytes], hasher: _Hasher, ending: str, path: Path, limit_bytes: int
-) -> bytes | bytearray:
-    chunks = _chunks(file, hasher)
-    first = next(chunks, b"")
-    _check_kind(first, ending, path)
-    chunks = _with_first(first, chunks)
-    if ending == ".png":
-        return _whole_png(chunks, path, limit_bytes)
-    pieces = inflated(chunks, str(path)) if ending == ".nii.gz" else chunks
-    return _whole_nifti(pieces, path, limit_bytes)
-
-
-def _chunks(file: IO[bytes], hasher: _Hasher) -> Iterator[bytes]:
-    while chunk := file.read(_CHUNK_BYTES):
-        hasher.update(chunk)
-        yield chunk
-
-
-def _with_first(first: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
-    yield first
-    yield from chunks
-
-
-def _check_kind(first: bytes, ending: str, path: Path) -> None:
-    """Compare the kind that the content shows with the kind that the name promises."""
-    if not first:
-        raise ImageFileError(
-            f"{path}: empty file (0 bytes)", rule="E-FILE-01", hint="copy or export it again"
-        )
-    kind = _kind(first)
-    promised = {".nii.gz": "a gzip file", ".nii": "a plain NIfTI file", ".png": "a PNG image"}
-    if kind == promised[ending] or (ending == ".nii" and not kind):
-        return
-    real = {"a gzip file": ".nii.gz", "a plain NIfTI file": ".nii", "a PNG image": ".png"}.get(kind)
-    raise ImageFileError(
-        f"{path}: is {kind or 'of unknown kind'}, but its name promises {promised[ending]}",
-        rule="E-FILE-07",
-        hint=f"rename it to end with {real}" if real else f"convert the image to {ending}",
-    )
-
-
-def _kind(data: bytes | bytearray) -> str:
-    """Name the kind of file that data begins, or return an empty string."""
-    for signature, kind in _KINDS:
-        if data.startswith(signature):
-            return kind
-    if data[128:132] == b"DICM":
-        return "a DICOM file"
-    if is_nifti(data):
-        return "a plain NIfTI file"
-    if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in data[:64]):
-        return "a text file"
-    return ""
-
-
-def _whole_nifti(pieces: Iterator[bytes], path: Path, limit_bytes: int) -> bytearray:
-    """Join the pieces of a NIfTI file; stop as soon as it is longer than its header declares."""
-    data = bytearray()
-    header: Header | None = None
-    for piece in pieces:
-        data += piece
-        if header is None and len(data) >= LONGEST_HEADER_BYTES:
-            header = _affordable_header(data, path, limit_bytes)
-        if header and len(data) > header.declared_bytes + SLACK_BYTES:
-            raise ImageFileError(
-                f"{path}: more than {SLACK_BYTES} bytes follow the {header.declared_bytes} bytes "
-                f"that the header declares for shape {header.shape}",
-                rule="E-FILE-05",
-                hint="the header is wrong or the file hides other data; export the image again",
-            )
-    header = header or _affordable_header(data, path, limit_bytes)
-    if len(data) < header.declared_bytes:
-        raise ImageFileError(
-            f"{path}: truncated: {header.declared_bytes} bytes expected for shape {header.shape}, "
-            f"{len(data)} found",
-            rule="E-FILE-02",
-            hint="copy or export it again",
-        )
-    return data
-
-
-def _affordable_header(data: bytearray, path: Path, limit_bytes: int) -> Header:
-    if not is_nifti(data) and (kind := _kind(data)):
-        raise ImageFileError(
-            f"{path}: holds {kind}, but its name promises NIfTI",
-            rule="E-FILE-07",
-            hint=f"convert the image to {file_ending(path)}",
-        )
-    header = parse_header(data, str(path))
-    _check_affordable(path, header.declared_bytes, header.shape, limit_bytes)
-    return header
-
-
-def _whole_png(chunks: Iterator[bytes], path: Path, limit_bytes: int) -> bytearray:
-    """Join a PNG file; stop where it could not be paid for."""
-    data = bytearray()
-    for chunk in chunks:
-        if not data:
-            header = parse_png_header(chunk, str(path))
-            _check_affordable(path, header.declared_bytes, header.shape, limit_bytes)
-        data += chunk
-        _check_affordable(path, len(data), header.shape, limit_bytes)
-    check_chunks(data, str(path), slack_bytes=SLACK_BYTES)
-    return data
-
-
-def _check_affordable(path: Path, size: int, shape: tuple[int, ...], limit_bytes: int) -> None:
-    if size > limit_bytes:
-        raise ImageFileError(
-            f"{path}: declares shape {shape}, {size} bytes; allowed are {limit_bytes}",
-            rule="E-FILE-06",
-            hint="crop the image, use a machine with more memory, or raise the limit for a volume",
-        )

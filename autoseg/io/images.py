@@ -16,9 +16,8 @@ from autoseg.core.errors import DatasetError, GeometryError, VoxelError
 from autoseg.core.geometry import Array, Geometry, Orientation, grids_differ
 from autoseg.core.labels import Labels
 from autoseg.io import files
-from autoseg.io.guard import FILE_ENDINGS, default_limit_bytes, file_ending, guarded_bytes
-from autoseg.io.nifti import decode_nifti, encode_nifti
-from autoseg.io.png import decode_png, encode_png
+from autoseg.io.formats import FORMATS, encoded, sidecar_of
+from autoseg.io.guard import default_limit_bytes, file_ending, guarded_bytes
 from autoseg.io.voxels import Decoded, intensities, label_map
 
 
@@ -31,7 +30,7 @@ class Image:
     geometry: Geometry
     """The grid, and how the file's axes were turned."""
     digests: tuple[str, ...]
-    """SHA-256 of each file as it is stored."""
+    """SHA-256 of each file as it is stored, with its data file or sidecar."""
     notes: tuple[str, ...]
     """What was assumed or repaired, each beginning with the file's name."""
 
@@ -45,7 +44,7 @@ class Segmentation:
     geometry: Geometry
     """The grid, and how the file's axes were turned."""
     digest: str
-    """SHA-256 of the file as it is stored."""
+    """SHA-256 of the file as it is stored, with its data file or sidecar."""
     notes: tuple[str, ...]
     """What was assumed or repaired, each beginning with the file's name."""
 
@@ -58,7 +57,7 @@ def read_image(
     Parameters
     ----------
     path : Path
-        NIfTI file of 2, 3 or 4 axes, or grey PNG.
+        Volume of 2, 3 or 4 axes, stack of grey pages, or picture of grey or RGB(A).
     orientation : Orientation
         How to turn the array.
     limit_bytes : int, optional
@@ -67,7 +66,8 @@ def read_image(
     Returns
     -------
     Image
-        NIfTI ``(C, z, y, x)``, where C is the length of the 4th axis; PNG ``(1, y, x)``.
+        Volume ``(C, z, y, x)``, where C is the length of the 4th axis or of the vectors; picture
+        ``(C, y, x)``, where C counts the colors.
 
     Raises
     ------
@@ -76,7 +76,9 @@ def read_image(
     GeometryError
         If its place in space is unknown, contradictory or impossible (E-GEO-13 to E-GEO-26).
     VoxelError
-        If it holds colors, NaN, infinity or numbers beyond float32 (E-VAL-28 to E-VAL-31).
+        If it holds palettes, NaN, infinity or numbers beyond float32 (E-VAL-28 to E-VAL-31).
+    DocumentError
+        If the sidecar of a stack holds anything but its spacing (E-SET-46).
     ResourceError
         If it may not be read.
     """
@@ -152,7 +154,7 @@ def read_segmentation(
     Parameters
     ----------
     path : Path
-        NIfTI file or grey PNG.
+        Volume, stack or grey picture.
     labels : Labels
         The declared labels; no other value is let in.
     orientation, limit_bytes
@@ -161,7 +163,8 @@ def read_segmentation(
     Raises
     ------
     VoxelError
-        E-VAL-34 for fractions, E-VAL-35 for undeclared values, E-VAL-28 for NaN.
+        E-VAL-28 for NaN, E-VAL-30 for colors, E-VAL-34 for fractions, E-VAL-35 for undeclared
+        values.
     InputError
         If the file is refused, as in `read_image`.
     """
@@ -210,14 +213,18 @@ def check_same_grid(
 
 
 def write_segmentation(path: Path, label_map: Array, geometry: Geometry) -> None:
-    """Encode a label map (see `encode_segmentation`) and write it atomically.
+    """Encode a label map (see `encode_segmentation`) and write it, and its sidecar, atomically.
 
     Raises
     ------
     ResourceError
         If the file cannot be written; an older one is unchanged.
     """
-    files.write_atomically(path, encode_segmentation(path, label_map, geometry))
+    data = encode_segmentation(path, label_map, geometry)
+    sidecar = sidecar_of(path, geometry)
+    if sidecar:
+        files.write_atomically(*sidecar)
+    files.write_atomically(path, data)
 
 
 def encode_segmentation(path: Path, label_map: Array, geometry: Geometry) -> bytes:
@@ -235,11 +242,14 @@ def encode_segmentation(path: Path, label_map: Array, geometry: Geometry) -> byt
     Raises
     ------
     GeometryError
-        If the shape is not the geometry's, or the format cannot hold its axes.
+        If the shape is not the geometry's, or the format cannot hold its axes or its matrix.
     VoxelError
-        If the label map has another type.
+        If the label map has another type, or labels that the format cannot hold.
+
+    Notes
+    -----
+    A stack of TIFF pages needs the file of `autoseg.io.formats.sidecar_of` beside it.
     """
-    ending = file_ending(path)
     if label_map.shape != geometry.shape:
         raise GeometryError(
             f"{path}: label map shape {label_map.shape} differs from its grid {geometry.shape}",
@@ -251,24 +261,13 @@ def encode_segmentation(path: Path, label_map: Array, geometry: Geometry) -> byt
             f"{path}: label map has type {label_map.dtype}, allowed are uint8 and uint16",
             rule="E-VAL-35",
         )
-    if not ending or geometry.ndim != (2 if ending == ".png" else 3):
-        raise GeometryError(
-            f"{path}: {geometry.ndim} axes cannot be written to a file ending with "
-            f"{path.suffix!r}; 2 go into .png, 3 into .nii.gz or .nii ({', '.join(FILE_ENDINGS)})",
-            rule="E-GEO-25",
-            hint="choose the file ending of the images",
-        )
-    if ending == ".png":
-        return encode_png(label_map, geometry)
-    return encode_nifti(label_map, geometry, compress=ending == ".nii.gz")
+    return encoded(label_map, geometry, path, file_ending(path))
 
 
 def _decode(path: Path, orientation: Orientation, limit_bytes: int | None) -> tuple[Decoded, str]:
     limit = default_limit_bytes() if limit_bytes is None else limit_bytes
     guarded = guarded_bytes(path, limit_bytes=limit)
-    if file_ending(path) == ".png":
-        return decode_png(guarded.data, str(path)), guarded.digest
-    return decode_nifti(guarded.data, orientation=orientation, where=str(path)), guarded.digest
+    return FORMATS[file_ending(path)].decode(guarded, orientation, str(path)), guarded.digest
 
 
 def _check_channel_grids(case: Case, images: list[Image]) -> None:

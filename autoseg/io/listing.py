@@ -7,6 +7,8 @@ from pathlib import Path
 
 from autoseg.core.errors import AutosegError, DatasetError, ResourceError
 from autoseg.io.guard import file_ending
+from autoseg.io.metaimage_header import DATA_ENDINGS
+from autoseg.io.tiff_sidecar import TIFF_ENDINGS, sidecar_names
 
 
 def visible_names(folder: Path) -> list[str]:
@@ -26,6 +28,36 @@ def visible_names(folder: Path) -> list[str]:
 def stem(name: str) -> str:
     """Return a file name without its image ending."""
     return name[: len(name) - len(file_ending(Path(name)))]
+
+
+def companions(names: Iterable[str]) -> frozenset[str]:
+    """Return the names that belong to another file of the same folder.
+
+    Parameters
+    ----------
+    names : iterable of str
+        All file names in a folder.
+
+    Returns
+    -------
+    frozenset of str
+        The data files of MetaImage headers, ``a.raw`` or ``a.zraw`` beside ``a.mhd``, and the
+        spacings of TIFF stacks, ``a.json`` beside ``a.tif`` or ``a_0000.tif`` (and ``.tiff``).
+
+    Examples
+    --------
+    >>> sorted(companions(["a.mhd", "a.zraw", "b.raw", "c_0000.tif", "c.json", "d.json"]))
+    ['a.zraw', 'c.json']
+    """
+    present = frozenset(names)
+    wanted: set[str] = set()
+    for name in present:
+        kind, start = file_ending(Path(name)), stem(name)
+        if kind == ".mhd":
+            wanted |= {start + ending for ending in DATA_ENDINGS}
+        elif kind in TIFF_ENDINGS:
+            wanted.update(sidecar_names(start))
+    return present & wanted
 
 
 def unsafe_names(names: Iterable[str], where: str) -> list[AutosegError]:

@@ -3,42 +3,27 @@
 The sform is used where both are set and agree.
 """
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from autoseg.core.errors import GeometryError
-from autoseg.core.geometry import Geometry, Orientation, grids_differ
+from autoseg.core.geometry import Orientation, grids_differ
+from autoseg.io.placement import (
+    REEXPORT,
+    Affine,
+    Placement,
+    check_spacing,
+    impossible_place,
+    oriented_geometry,
+    rounded,
+    straightened,
+    voxel_edges,
+)
 
-Affine = npt.NDArray[np.float64]
-
-SHEAR_KEPT: Final = 1e-5
-"""Largest entry by which axes may miss a rotation and be kept as they are: float32 noise."""
-SHEAR_REPAIRED: Final = 1e-3
-"""Largest entry that is repaired with a note; public datasets hold noise of about 1e-4."""
 FORMS_SHIFT_VOXELS: Final = 0.5
 """Largest distance of a corner in sform and qform. The quaternion's float32 numbers alone miss a
 rotation by about a half turn by 5e-4, a quarter of a voxel at the end of 500."""
-USUAL_SPACING: Final = (0.01, 50.0)
-"""Range of spacings that pass without a note, mm."""
-NOTED_ANISOTROPY: Final = 50.0
-"""Ratio of coarsest to finest spacing above which a note is made."""
-LARGEST_ANISOTROPY: Final = 1000.0
-"""Ratio of coarsest to finest spacing above which a file is refused."""
-
-_REEXPORT: Final = "export the image again with its orientation, or correct its header"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Placement:
-    """Where the voxels of a file lie, and what had to be assumed or repaired."""
-
-    geometry: Geometry
-    """The file's grid."""
-    notes: tuple[str, ...]
-    """Assumptions and repairs."""
 
 
 def placement(
@@ -67,35 +52,9 @@ def placement(
     _check_pixdim(header, where)
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused as infinite
         affine, form_notes = _agreed_affine(header, file_shape, where)
-    notes += form_notes + _check_spacing(affine, where)
+    notes += form_notes + check_spacing(affine, where)
     return Placement(
         geometry=oriented_geometry(file_shape, affine, orientation), notes=tuple(notes)
-    )
-
-
-def oriented_geometry(
-    file_shape: tuple[int, ...], affine: Affine, orientation: Orientation
-) -> Geometry:
-    """Return the geometry of a 3D file for an orientation.
-
-    Notes
-    -----
-    Canonical array axes (z, y, x) run along the file axes closest to feet-head, back-front and
-    left-right, in these directions.
-    """
-    file_axes: tuple[int, ...] = (2, 1, 0)
-    backwards: tuple[bool, ...] = (False, False, False)
-    if orientation == "canonical":
-        from nibabel.orientations import io_orientation
-
-        world_axes, signs = io_orientation(affine).T.astype(int)
-        file_axes = tuple(np.argsort(-world_axes).tolist())
-        backwards = tuple(bool(signs[axis] < 0) for axis in file_axes)
-    return Geometry(
-        file_shape=file_shape,
-        file_affine=tuple(tuple(row) for row in affine.tolist()),
-        file_axes=file_axes,
-        reversed_axes=backwards,
     )
 
 
@@ -120,7 +79,7 @@ def _check_pixdim(header: Any, where: str) -> None:
         header["pixdim"][0] = 1.0  # as the standard says of qfac
     edges = header["pixdim"][1:4]
     if not (np.isfinite(edges).all() and (edges > 0).all()):
-        raise _impossible(where, f"voxel edges (pixdim) are {_numbers(edges)} mm")
+        raise impossible_place(where, f"voxel edges (pixdim) are {rounded(edges)} mm")
 
 
 def _agreed_affine(
@@ -134,7 +93,7 @@ def _agreed_affine(
             f"{where}: neither sform nor qform is set (both codes are 0), so that left and right "
             "are unknown; one of them must be",
             rule="E-GEO-14",
-            hint=_REEXPORT,
+            hint=REEXPORT,
         )
     if sform is None or qform is None:
         return affine, notes
@@ -163,23 +122,7 @@ def _sform(header: Any, where: str) -> tuple[Affine | None, list[str]]:
     affine, code = header.get_sform(coded=True)
     if code <= 0:
         return None, []
-    edges = _edges(affine, "sform", where)
-    directions = affine[:3, :3] / edges
-    left, _, right = np.linalg.svd(directions)
-    rotation = left @ right
-    residual = float(np.abs(directions - rotation).max())
-    if residual <= SHEAR_KEPT:
-        return affine, []
-    if residual > SHEAR_REPAIRED:
-        raise GeometryError(
-            f"{where}: the voxel axes are sheared by {residual:.2g}, "
-            f"allowed are {SHEAR_REPAIRED:g}",
-            rule="E-GEO-16",
-            hint="resample the image to a rectangular grid",
-        )
-    repaired = affine.copy()
-    repaired[:3, :3] = rotation * edges
-    return repaired, [f"shear of {residual:.2g} in the sform was removed"]
+    return straightened(affine, "sform", where)
 
 
 def _qform(header: Any, where: str) -> Affine | None:
@@ -190,53 +133,12 @@ def _qform(header: Any, where: str) -> Affine | None:
     try:
         affine: Affine = header.get_qform()
     except (HeaderDataError, ValueError) as error:
-        raise _impossible(where, f"the qform cannot be computed ({error})") from error
-    _edges(affine, "qform", where)
+        raise impossible_place(where, f"the qform cannot be computed ({error})") from error
+    voxel_edges(affine, "qform", where)
     return affine
-
-
-def _edges(affine: Affine, form: str, where: str) -> Affine:
-    """Return the voxel edges, refusing numbers that place no grid in space."""
-    edges: Affine = np.linalg.norm(affine[:3, :3], axis=0)
-    if not (np.isfinite(affine).all() and np.isfinite(edges).all()):
-        raise _impossible(where, f"the {form} holds NaN or infinity")
-    # The volume of the unit cell, as a fraction of a rectangular one.
-    if not edges.all() or abs(np.linalg.det(affine[:3, :3] / edges)) < 1e-6:
-        raise _impossible(where, f"the {form} is singular, its voxel edges are {_numbers(edges)}")
-    return edges
-
-
-def _check_spacing(affine: Affine, where: str) -> list[str]:
-    edges = np.linalg.norm(affine[:3, :3], axis=0)
-    ratio = edges.max() / edges.min()
-    if ratio > LARGEST_ANISOTROPY:
-        raise GeometryError(
-            f"{where}: spacing {_numbers(edges)} mm has a ratio of {ratio:.3g}, "
-            f"allowed are {LARGEST_ANISOTROPY:g}",
-            rule="E-GEO-19",
-            hint=_REEXPORT,
-        )
-    notes = []
-    if edges.min() < USUAL_SPACING[0] or edges.max() > USUAL_SPACING[1]:
-        notes.append(f"spacing {_numbers(edges)} mm is unusual")
-    if ratio > NOTED_ANISOTROPY:
-        notes.append(f"spacing {_numbers(edges)} mm is very anisotropic")
-    return notes
 
 
 def _axis_codes(affine: Affine) -> str:
     from nibabel.orientations import aff2axcodes
 
     return "".join(aff2axcodes(affine))
-
-
-def _impossible(where: str, problem: str) -> GeometryError:
-    return GeometryError(
-        f"{where}: {problem}; a place in space needs positive, finite numbers",
-        rule="E-GEO-17",
-        hint=_REEXPORT,
-    )
-
-
-def _numbers(values: Any) -> tuple[float, ...]:
-    return tuple(float(f"{float(value):.6g}") for value in values)

@@ -36,6 +36,8 @@ class Decoded:
     """The file's grid."""
     notes: tuple[str, ...] = ()
     """What was assumed or repaired."""
+    has_colors: bool = False
+    """Whether the channels are those of a color picture."""
 
     @property
     def is_scaled(self) -> bool:
@@ -91,8 +93,15 @@ def label_map(
     GeometryError
         E-GEO-26 if there are several volumes.
     VoxelError
-        E-VAL-28 for NaN or infinity, E-VAL-34 for fractions, E-VAL-35 for undeclared values.
+        E-VAL-28 for NaN or infinity, E-VAL-30 for colors, E-VAL-34 for fractions, E-VAL-35 for
+        undeclared values.
     """
+    if decoded.has_colors:
+        raise VoxelError(
+            f"{where}: holds {decoded.stored.shape[0]} color channels; a segmentation is grey",
+            rule="E-VAL-30",
+            hint="store the number of the label as the grey value of each pixel",
+        )
     if decoded.stored.shape[0] != 1:
         raise GeometryError(
             f"{where}: holds {decoded.stored.shape[0]} volumes, a segmentation has 1",

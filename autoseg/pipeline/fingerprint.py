@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from autoseg.core.dataset import Dataset
+from autoseg.core.dataset import Dataset, exclude_cases
 from autoseg.core.errors import AutosegError, RefusedCasesError, UsageError
 from autoseg.core.fingerprint import CaseMeasurement, Fingerprint
 from autoseg.execution.executor import run_tasks
@@ -19,7 +19,12 @@ SMALL_TASK_BYTES = 2**30
 
 
 def measure_dataset(
-    raw: Path, workspace: Workspace, *, workers: int | None, progress: Progress
+    raw: Path,
+    workspace: Workspace,
+    *,
+    exclude: Sequence[str] = (),
+    workers: int | None,
+    progress: Progress,
 ) -> tuple[DatasetFolder, Fingerprint]:
     """Measure a raw dataset and keep in the workspace what was measured.
 
@@ -29,6 +34,8 @@ def measure_dataset(
         Folder of the raw dataset.
     workspace : Workspace
         Where to keep what was measured. Cases measured before are not read again.
+    exclude : sequence of str
+        Cases to leave out of everything.
     workers : int or None
         Worker processes; None lets the machine decide.
     progress : Progress
@@ -44,11 +51,12 @@ def measure_dataset(
     Raises
     ------
     UsageError
-        If the workspace has a dataset of this name from another folder.
+        If the workspace has a dataset of this name from another folder, or a case to leave out is
+        not in the dataset.
     RefusedCasesError
         If any case is refused: lists all problems. What was measured of the good cases is kept.
     """
-    dataset = read_dataset(raw)
+    dataset = exclude_cases(read_dataset(raw), exclude)
     folder = workspace.dataset(dataset.description.name)
     files.ensure_writable(folder.path)
     with files.lock(folder.path, f"fingerprint of {dataset.description.name}"):

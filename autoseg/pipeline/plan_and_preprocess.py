@@ -7,19 +7,17 @@ from autoseg.core.plan import Plan
 from autoseg.execution.progress import Progress
 from autoseg.io.workspace import DatasetFolder, Workspace
 from autoseg.pipeline.fingerprint import measure_dataset
-from autoseg.pipeline.plan import make_plan
+from autoseg.pipeline.plan import PlanRequest, make_plan
 from autoseg.pipeline.preprocess import preprocess_cases
-from planners.budget import PlannerBudget
 
 
 def plan_and_preprocess(
     raw: Path,
     workspace: Workspace,
+    planning: PlanRequest,
     *,
-    budget: PlannerBudget,
-    name: str = "default",
     configurations: Sequence[str] | None = None,
-    overwrite: bool = False,
+    exclude: Sequence[str] = (),
     workers: int | None = None,
     progress: Progress,
 ) -> tuple[DatasetFolder, Plan, int]:
@@ -27,12 +25,12 @@ def plan_and_preprocess(
 
     Parameters
     ----------
-    raw, workspace, workers, progress
+    raw, workspace, exclude, workers, progress
         As in `autoseg.pipeline.fingerprint.measure_dataset`.
-    budget, name, overwrite
-        As in `autoseg.pipeline.plan.make_plan`.
+    planning : PlanRequest
+        What the plan shall be.
     configurations : sequence of str, optional
-        Names of the configurations to prepare; all that can be trained if left out.
+        Names of the configurations to prepare; all if left out.
 
     Returns
     -------
@@ -43,8 +41,8 @@ def plan_and_preprocess(
     int
         Cases that had to be preprocessed.
     """
-    folder, _ = measure_dataset(raw, workspace, workers=workers, progress=progress)
-    plan = make_plan(folder, workspace, budget=budget, name=name, overwrite=overwrite)
+    folder, _ = measure_dataset(raw, workspace, exclude=exclude, workers=workers, progress=progress)
+    plan = make_plan(folder, workspace, planning)
     made = preprocess_cases(
         folder, plan, configurations=configurations, workers=workers, progress=progress
     )

@@ -19,7 +19,9 @@ from autoseg.execution.machine import memory_errors
 from autoseg.execution.progress import Progress
 from autoseg.io import documents, files, images
 from autoseg.io.datasets import images_for_prediction
+from autoseg.io.formats import sidecar_of
 from autoseg.io.guard import file_ending
+from autoseg.io.image_digest import stored_digest
 from autoseg.io.workspace import DatasetFolder
 
 if TYPE_CHECKING:
@@ -221,6 +223,8 @@ def _predict_case(
         notes=image.notes,
     )
     _write_manifest(request, model, recorded)
+    if sidecar := sidecar_of(output, image.geometry):
+        files.write_atomically(*sidecar)
     files.write_atomically(output, data)
 
 
@@ -269,7 +273,7 @@ def _is_done(record: PredictedCase | None, model: "Model", case: Case) -> bool:
     return (
         record is not None
         and (record.weights_digests, record.mirror) == (model.all_digests, model.mirror)
-        and record.input_digests == tuple(files.digest_file(Path(image)) for image in case.images)
+        and record.input_digests == tuple(stored_digest(Path(image)) for image in case.images)
     )
 
 

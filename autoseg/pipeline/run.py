@@ -1,7 +1,7 @@
 """``autoseg run``: everything from raw data to validated models, resumable at any point."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
@@ -12,10 +12,9 @@ from autoseg.execution.progress import Progress
 from autoseg.io.workspace import DatasetFolder, Workspace
 from autoseg.pipeline.fingerprint import measure_dataset
 from autoseg.pipeline.fold import Training
-from autoseg.pipeline.plan import make_plan
+from autoseg.pipeline.plan import PlanRequest, make_plan
 from autoseg.pipeline.preprocess import preprocess_cases
 from autoseg.pipeline.train import check_request, train
-from planners.budget import PlannerBudget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,18 +25,16 @@ class RunRequest:
     """Folder of the raw dataset."""
     workspace: Workspace
     """Where everything goes."""
-    budget: PlannerBudget
-    """What the plan may use."""
+    planning: PlanRequest = field(default_factory=PlanRequest)
+    """What the plan shall be."""
     config: TrainingConfig
     """How to train."""
     configurations: tuple[str, ...] = ()
-    """Configurations to train; empty for all that the plan has and this version trains."""
+    """Configurations to train; empty for all that the plan has."""
     folds: tuple[int, ...] = ()
     """Folds to train; empty for all."""
-    plan: str = "default"
-    """Name of the plan."""
-    overwrite: bool = False
-    """Whether a differing plan of this name may be replaced."""
+    exclude: tuple[str, ...] = ()
+    """Cases to leave out."""
     run: str = "default"
     """Name of the run."""
     device: str = "auto"
@@ -73,15 +70,13 @@ def run(request: RunRequest, *, progress: Progress, started: float | None = None
     RunResult
     """
     folder, _ = measure_dataset(
-        request.raw, request.workspace, workers=request.workers, progress=progress
-    )
-    plan = make_plan(
-        folder,
+        request.raw,
         request.workspace,
-        budget=request.budget,
-        name=request.plan,
-        overwrite=request.overwrite,
+        exclude=request.exclude,
+        workers=request.workers,
+        progress=progress,
     )
+    plan = make_plan(folder, request.workspace, request.planning)
     splits = folder.read_splits()
     folds = request.folds or tuple(range(len(splits.folds)))
     for configuration in request.configurations:
@@ -96,7 +91,7 @@ def run(request: RunRequest, *, progress: Progress, started: float | None = None
     for configuration, numbers in work:
         training = Training(
             folder=folder,
-            plan=request.plan,
+            plan=request.planning.name,
             configuration=configuration,
             run=request.run,
             config=request.config,

@@ -12,6 +12,7 @@ from autoseg.evaluation.overlap import overlap_per_label, voxel_volume_mm3
 from autoseg.evaluation.summary import CaseScores, Summary, summarize
 from autoseg.inference.model import Model
 from autoseg.io import documents, files, images
+from autoseg.io.image_digest import stored_digest
 from autoseg.training.sampling import OpenCase
 from preprocessing.case import raw_grid
 
@@ -108,7 +109,7 @@ def _finished(path: Path, model: Model, prediction: Path, reference: Path) -> Va
         intact = (
             record.weights_digests == model.digests
             and record.prediction_digest == files.digest_file(prediction)
-            and record.reference_digest == files.digest_file(reference)
+            and record.reference_digest == stored_digest(reference)
         )
     except (AutosegError, OSError):
         return None

@@ -238,7 +238,7 @@ FILES = [
         ImageFileError,
         r"Git LFS pointer",
     ),
-    Fault("E-FILE-07", "other-ending", "a.mha", lambda make: b"x", ImageFileError, r"\.mha"),
+    Fault("E-FILE-07", "other-ending", "a.img", lambda make: b"x", ImageFileError, r"\.img"),
     Fault("E-FILE-08", "magic", "a.nii", broken(magic=b"n+9"), ImageFileError, r"n\+9"),
     Fault("E-FILE-08", "analyze", "a.nii", broken(magic=b""), ImageFileError, r"Analyze 7\.5"),
     Fault("E-FILE-08", "pair", "a.nii", broken(magic=b"ni1"), ImageFileError, r"two-file pair"),
@@ -377,11 +377,11 @@ FILES = [
     ),
     Fault(
         "E-VAL-30",
-        "rgb-png",
+        "palette-png",
         "a.png",
-        lambda make: make.png(np.zeros((9, 4, 3), np.uint8)),
+        lambda make: make.palette_png(make.pixels()),
         VoxelError,
-        r"RGB colors",
+        r"palette colors \(color type 3\)",
     ),
     Fault(
         "E-VAL-31",

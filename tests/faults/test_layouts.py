@@ -68,7 +68,7 @@ LAYOUT_FAULTS = [
         add("imagesTr/x\ny_0000.nii.gz"), "E-SET-45", r"'x\\ny_0000\.nii\.gz'", id="45-newline"
     ),
     pytest.param(change(numTraining=4), "E-SET-46", r"numTraining is 4, but 3", id="46-count"),
-    pytest.param(change(file_ending=".mha"), "E-SET-46", r"file_ending is '\.mha'", id="46-ending"),
+    pytest.param(change(file_ending=".jpg"), "E-SET-46", r"file_ending is '\.jpg'", id="46-ending"),
 ]
 
 
@@ -114,35 +114,52 @@ JSON_FAULTS = [
     pytest.param(
         change(file_ending=None), "E-SET-46", DatasetError, "file_ending", id="46-missing"
     ),
-    pytest.param(change(dataset={}), "E-SET-46", DatasetError, "'dataset'", id="46-file-list"),
+    pytest.param(
+        change(channel_names=None, training=[], dataset={}),
+        "E-SET-46",
+        DatasetError,
+        "'training' and 'dataset' contradict",
+        id="46-two-lists",
+    ),
     pytest.param(
         change(labels={"background": 0, "both": [1, 2], "left": 1}),
         "E-VAL-39",
         DatasetError,
-        r"labels\.both = \[1, 2\]",
-        id="39-region",
-    ),
-    pytest.param(
-        change(regions_class_order=[1, 2]),
-        "E-VAL-39",
-        DatasetError,
-        "regions_class_order",
+        "regions_class_order is missing",
         id="39-region-order",
     ),
     pytest.param(
-        change(labels={"background": 0, "left": 1, "ignore": 2}),
+        change(labels={"background": 0, "left": 1, "ignore": 1}),
         "E-VAL-39",
         DatasetError,
-        "ignore label is not supported",
+        "ignore label 1 must differ",
         id="39-ignore",
     ),
     pytest.param(
-        change(labels={"background": 0, "left": 1, "right": 3}),
+        change(labels={"background": 0, "left": 1, "right": 1}),
         "E-VAL-40",
         DatasetError,
-        r"\[0, 1, 3\]",
-        id="40-gap",
+        r"\['left', 'right'\] share",
+        id="40-value-twice",
     ),
+    pytest.param(
+        change(labels={"left": 1, "right": 2}),
+        "E-VAL-40",
+        DatasetError,
+        r"\[1, 2\]; needed are 0",
+        id="40-no-background",
+    ),
+    pytest.param(
+        change(patients={"a": "P1", "b": "P1"}),
+        "E-SET-48",
+        DatasetError,
+        "names no patient of 1 of 3 cases: 'c'",
+        id="48-patient-missing",
+    ),
+    pytest.param(
+        change(patients={"a": 1}), "E-SET-46", DatasetError, "patients: 'a' is 1", id="46-patients"
+    ),
+    pytest.param(change(patient={}), "E-SET-46", DatasetError, "meant 'patients'", id="46-patient"),
     pytest.param(
         change(labels={"left": 0, "background": 1}),
         "E-VAL-40",
@@ -213,7 +230,7 @@ def decathlon_entry(image: str, label: str = "labelsTr/a.nii.gz") -> dict[str, A
         pytest.param(
             decathlon_entry("imagesTr/q.nii.gz"), "E-SET-42", "q.nii.gz: there", id="none"
         ),
-        pytest.param(decathlon_entry("imagesTr/a.mha"), "E-SET-46", "allowed endings", id="ending"),
+        pytest.param(decathlon_entry("imagesTr/a.jpg"), "E-SET-46", "allowed endings", id="ending"),
         pytest.param(decathlon_entry("imagesTr/a\0.nii.gz"), "E-SET-45", r"a\\x00", id="nul"),
         pytest.param({"training": {}}, "E-SET-46", "needed is a list", id="no-list"),
         pytest.param({"training": [3]}, "E-SET-46", r"\[0\] is '3'", id="no-object"),
@@ -235,3 +252,81 @@ def test_a_fault_of_a_decathlon_layout_is_refused(
         read_dataset(folder)
     assert rule in [problem.rule for problem in caught.value.problems]
     assert all(problem.hint for problem in caught.value.problems)
+
+
+def named(*images: Any, name: str = "a", label: Any = "labelsTr/a.nii.gz") -> dict[str, Any]:
+    """Describe one case by the key 'dataset'."""
+    return {"numTraining": 1, "dataset": {name: {"images": [*images], "label": label}}}
+
+
+PAIR = ("imagesTr/a_0000.nii.gz", "imagesTr/a_0001.nii.gz")
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule", "says"),
+    [
+        pytest.param(
+            named("imagesTr/q.nii.gz"),
+            "E-SET-42",
+            r"imagesTr/q\.nii\.gz: there is no",
+            id="missing",
+        ),
+        pytest.param(
+            named(*PAIR, "imagesTr/b_0000.nii.gz"), "E-SET-42", "3 files found, 2 ch", id="channels"
+        ),
+        pytest.param(
+            named("$DATA/a.nii.gz"), "E-SET-46", r"\.a\.images\[0\] is '\$DATA/a", id="variable"
+        ),
+        pytest.param(named("x/${D}/a.nii.gz"), "E-SET-46", "without variables", id="braces"),
+        pytest.param(named(*PAIR, label="~/a.nii.gz"), "E-SET-46", "label is '~/a", id="home"),
+        pytest.param(
+            named("imagesTr/a.png"), "E-SET-46", "allowed endings are .nii.gz", id="family"
+        ),
+        pytest.param(named(*PAIR, label=None), "E-SET-46", "label is None, needed", id="no-path"),
+        pytest.param(named(), "E-SET-46", r"images is \[\], needed is a list", id="no-images"),
+        pytest.param(named(*PAIR, name="../a"), "E-SET-45", r"'\.\./a' is the name", id="name"),
+        pytest.param(
+            named(*PAIR, name="a\nb"), "E-SET-45", r"'a\\nb' holds a control", id="newline"
+        ),
+        pytest.param({"dataset": []}, "E-SET-46", "dataset is '\\[\\]', needed", id="list"),
+        pytest.param({"dataset": {"a": 3}}, "E-SET-46", "dataset.a is '3'", id="no-object"),
+        pytest.param({"dataset": {}, "numTraining": 0}, "E-SET-47", "0 training cases", id="none"),
+        pytest.param(
+            named(*PAIR) | {"file_ending": ".jpg"}, "E-SET-46", "file_ending is '.jpg'", id="ending"
+        ),
+        pytest.param(named(*PAIR) | {"numTraining": 3}, "E-SET-46", "3, but 1 cases", id="count"),
+    ],
+)
+def test_a_fault_of_named_files_is_refused(
+    changes: dict[str, Any], rule: str, says: str, make: ModuleType, tmp_path: Path
+):
+    folder = make.nnunet(tmp_path / "Dataset007_Test", **changes)
+    with pytest.raises(RefusedCasesError, match=says) as caught:
+        read_dataset(folder)
+    assert rule in [problem.rule for problem in caught.value.problems]
+    assert all(problem.hint for problem in caught.value.problems)
+
+
+def test_two_named_cases_that_look_alike_are_refused(make: ModuleType, tmp_path: Path):
+    entry = {"images": PAIR, "label": "labelsTr/a.nii.gz"}
+    changes = {"dataset": {"a": entry, "A": entry}, "numTraining": 2}
+    folder = make.nnunet(tmp_path / "Dataset007_Test", **changes)
+    with pytest.raises(RefusedCasesError, match="belong to the same case") as caught:
+        read_dataset(folder)
+    assert caught.value.rule == "E-SET-43"
+
+
+def test_a_missing_channel_and_an_extra_file_of_nnunet_1_are_refused(
+    make: ModuleType, tmp_path: Path
+):
+    modality = {"0": "T1", "1": "FLAIR"}
+    folder = make.decathlon(tmp_path / "Task007_Test", modality=modality)
+    for case in "abc":
+        (folder / "imagesTr" / f"{case}.nii.gz").rename(folder / f"imagesTr/{case}_0000.nii.gz")
+        make.write(folder / f"imagesTr/{case}_0001.nii.gz", b"x")
+    make.write(folder / "imagesTr/a_0002.nii.gz", b"x")
+    remove("imagesTr/b_0001.nii.gz")(make, folder)
+    with pytest.raises(RefusedCasesError, match="has 2 problems") as caught:
+        read_dataset(folder)
+    assert "b_0001.nii.gz: there is no such file" in str(caught.value)
+    assert "a_0002.nii.gz: belongs to no case" in str(caught.value)

@@ -180,6 +180,8 @@ def test_one_file_is_one_case(tmp_path: Path):
         ),
         pytest.param(("a.nii", "read.me"), ("T1",), "E-SET-42", "read.me: is no image", id="other"),
         pytest.param(("a.png",), ("T1",), "E-SET-42", "allowed endings are .nii.gz", id="png"),
+        pytest.param(("a.nrrd", "a.mha"), ("T1",), "E-SET-43", "'a.mha', 'a.nrrd'", id="formats"),
+        pytest.param(("a.mhd", "b.raw"), ("T1",), "E-SET-42", "b.raw: is no image", id="raw"),
         pytest.param(("a\n.nii",), ("T1",), "E-SET-45", r"'a\\n\.nii'", id="newline"),
     ],
 )
@@ -199,3 +201,142 @@ def test_nothing_to_predict_is_a_usage_error(name: str, tmp_path: Path):
     with pytest.raises(UsageError, match=f"{name}: (there is no|holds no)") as caught:
         images_for_prediction(tmp_path / name, description("CT"))
     assert caught.value.hint
+
+
+def test_an_nnunet_1_folder_is_told_by_its_numbered_files(tmp_path: Path):
+    folder = describe(
+        tmp_path / "Task005_Prostate",
+        modality={"0": "T2", "1": "ADC"},
+        labels={"0": "background", "1": "left", "2": "right"},
+        numTraining=2,
+        tensorImageSize="4D",
+        training=[
+            {"image": f"./imagesTr/p_{n}.nii.gz", "label": f"./labelsTr/p_{n}.nii.gz"}
+            for n in (2, 1)
+        ],
+    )
+    touch(folder, *(f"imagesTr/p_{n}_000{c}.nii.gz" for n in (1, 2) for c in (0, 1)))
+    touch(folder, *(f"labelsTr/p_{n}.nii.gz" for n in (1, 2)), "imagesTs/q_0000.nii.gz")
+    dataset = read_dataset(folder)
+    assert dataset.description.channels == ("T2", "ADC")
+    assert dataset.description.file_ending == ".nii.gz"
+    assert dataset.cases == tuple(
+        Case(
+            name=f"p_{n}",
+            images=(f"imagesTr/p_{n}_0000.nii.gz", f"imagesTr/p_{n}_0001.nii.gz"),
+            segmentation=f"labelsTr/p_{n}.nii.gz",
+        )
+        for n in (1, 2)
+    )
+
+
+def test_named_files_may_lie_anywhere_and_strays_are_not_looked_for(tmp_path: Path):
+    touch(tmp_path, "scans/7.nii", "scans/8.nii.gz", "masks/7.nrrd", "scans/notes.txt")
+    folder = describe(
+        tmp_path / "Dataset005_Prostate",
+        channel_names={"0": "CT"},
+        labels={"background": 0, "left": 1, "right": 2},
+        numTraining=2,
+        file_ending=".nii.gz",
+        dataset={
+            "q": {"images": ["../scans/8.nii.gz"], "label": "own/8.nii.gz", "site": "B"},
+            "p": {"images": [str(tmp_path / "scans/7.nii")], "label": "../masks/7.nrrd"},
+        },
+    )
+    touch(folder, "own/8.nii.gz", "own/stray.nii.gz", "imagesTr/stray_0000.nii.gz")
+    assert read_dataset(folder).cases == (
+        Case(name="p", images=(str(tmp_path / "scans/7.nii"),), segmentation="../masks/7.nrrd"),
+        Case(name="q", images=("../scans/8.nii.gz",), segmentation="own/8.nii.gz"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("images", "beside"),
+    [
+        pytest.param(("a_0000.png", "b_0000.png"), (), id="numbered"),
+        pytest.param(("a.png", "b.png"), (), id="plain"),
+        pytest.param(("a_0000.tif", "b_0000.tif"), ("a.json", "b_0000.json"), id="tiff"),
+    ],
+)
+def test_a_color_picture_holds_all_channels(
+    images: tuple[str, ...], beside: tuple[str, ...], tmp_path: Path
+):
+    ending = Path(images[0]).suffix
+    folder = describe(
+        tmp_path / "D",
+        channel_names={"0": "R", "1": "G", "2": "B"},
+        labels={"background": 0, "left": 1},
+        file_ending=ending,
+    )
+    touch(folder, *(f"imagesTr/{name}" for name in (*images, *beside)))
+    touch(folder, f"labelsTr/a{ending}", f"labelsTr/b{ending}")
+    cases = read_dataset(folder).cases
+    assert [(case.name, case.images) for case in cases] == [
+        ("a", (f"imagesTr/{images[0]}",)),
+        ("b", (f"imagesTr/{images[1]}",)),
+    ]
+    predicted = images_for_prediction(folder / "imagesTr", description(*"RGB", ending=ending))
+    assert [(case.name, len(case.images)) for case in predicted] == [("a", 1), ("b", 1)]
+
+
+def test_a_picture_of_each_channel_is_taken_too(tmp_path: Path):
+    names = ("a_0000.bmp", "a_0001.bmp", "a_0002.bmp")
+    (case,) = images_for_prediction(touch(tmp_path, *names), description(*"RGB", ending=".png"))
+    assert [Path(image).name for image in case.images] == list(names)
+
+
+def test_two_of_three_channels_are_refused(tmp_path: Path):
+    touch(tmp_path, "a_0000.png", "a_0001.png")
+    with pytest.raises(RefusedCasesError, match="'a' lacks the channels 0002"):
+        images_for_prediction(tmp_path, description(*"RGB", ending=".png"))
+
+
+def test_files_that_belong_to_others_are_no_strays(tmp_path: Path):
+    folder = describe(
+        tmp_path / "D",
+        channel_names={"0": "CT"},
+        labels={"background": 0, "left": 1},
+        file_ending=".mhd",
+    )
+    touch(folder, "imagesTr/a_0000.mhd", "imagesTr/a_0000.raw", "labelsTr/a.mhd", "labelsTr/a.zraw")
+    assert [case.name for case in read_dataset(folder).cases] == ["a"]
+    (case,) = images_for_prediction(folder / "labelsTr", description("CT"))
+    assert case.images == (str(folder / "labelsTr/a.mhd"),)
+
+
+def test_a_model_takes_every_ending_of_its_family(tmp_path: Path):
+    volumes = touch(tmp_path / "v", "a.nii.gz", "b.nii", "c.nrrd", "d.mha", "e.mhd", "f.gipl")
+    pictures = touch(tmp_path / "p", "a.png", "b.bmp", "c.tif", "d.tiff")
+    for ending in (".nrrd", ".nii"):
+        found = images_for_prediction(volumes, description("CT", ending=ending))
+        assert [case.name for case in found] == list("abcdef")
+    for ending in (".tif", ".png"):
+        found = images_for_prediction(pictures, description("CT", ending=ending))
+        assert [case.name for case in found] == list("abcd")
+        with pytest.raises(RefusedCasesError, match=r"are \.tif, \.tiff, \.png, \.bmp"):
+            images_for_prediction(volumes, description("CT", ending=ending))
+
+
+def test_regions_patients_and_ignored_voxels_are_read(tmp_path: Path):
+    folder = describe(
+        tmp_path / "D",
+        channel_names={"0": "CT"},
+        labels={"background": 0, "whole": [1, 5], "core": 5, "ignore": 9},
+        regions_class_order=[1, 5],
+        file_ending=".nii.gz",
+        patients={"a": "P1", "b": "P1", "left_out": "P2"},
+    )
+    for case in "ab":
+        touch(folder, f"imagesTr/{case}_0000.nii.gz", f"labelsTr/{case}.nii.gz")
+    dataset = read_dataset(folder)
+    labels = dataset.description.labels
+    assert (labels.names, labels.values, labels.ignore) == (
+        ("background", "label 1", "core"),
+        (0, 1, 5),
+        9,
+    )
+    assert [(r.name, r.labels, r.written) for r in labels.regions] == [
+        ("whole", (1, 2), 1),
+        ("core", (2,), 2),
+    ]
+    assert dataset.patients == {"a": "P1", "b": "P1"}

@@ -21,11 +21,13 @@ from autoseg.core.fingerprint import (
     ChannelSketch,
     ChannelStatistics,
     Fingerprint,
+    SymmetricPair,
+    Symmetry,
 )
 from autoseg.core.folds import Fold, split_cases
 from autoseg.core.geometry import Box, Geometry
 from autoseg.core.labels import Labels, Region
-from autoseg.core.model import FoldRecord, ModelDescription
+from autoseg.core.model import FoldRecord, ModelDescription, PreviousStage
 from autoseg.core.network_presets import PRESETS
 from autoseg.core.network_spec import Style
 from autoseg.core.plan import Configuration, Decision, Normalization, Plan, Topology
@@ -33,7 +35,8 @@ from autoseg.core.training_config import preset
 from autoseg.evaluation.overlap import Overlap
 from autoseg.evaluation.summary import CaseScores, LabelSummary, Summary
 from autoseg.io import documents
-from autoseg.io.store import StoredCase
+from autoseg.io.store import StoredCase, StoredPrediction
+from autoseg.io.tiff_sidecar import Sidecar
 from autoseg.pipeline.predict import PredictedCase, PredictionManifest
 from autoseg.training.augmentation.policy import Policy
 from autoseg.training.checkpoint import Checkpoint
@@ -104,7 +107,7 @@ SCORES = CaseScores(
     overlaps=(
         Overlap(
             label="anterior",
-            value=1,
+            values=(1,),
             true_positive=7,
             false_positive=2,
             false_negative=1,
@@ -113,7 +116,7 @@ SCORES = CaseScores(
         ),
         Overlap(
             label="posterior",
-            value=2,
+            values=(2, 5),
             true_positive=0,
             false_positive=0,
             false_negative=0,
@@ -131,14 +134,15 @@ GEOMETRY = Geometry(
 )
 ROOTS = (
     PLAN,
-    PlannerBudget(gpu_memory_gib=11.5, network="resenc"),
+    PlannerBudget(gpu_memory_gib=11.5, network="resenc", mirroring="none"),
     Policy(rotation=0.2, scaling_range=(0.5, 1.5)),
+    Sidecar(spacing=(3.0, 0.75, 0.5)),
     Dataset(
         description=DESCRIPTION,
         folder="raw/Task04",
         cases=(
             Case(name="a", images=("a_0000.nii.gz", "a_0001.nii.gz"), segmentation="a.nii.gz"),
-            Case(name="b", images=("b.nii.gz",)),
+            Case(name="b", images=("b.nii.gz",), patient="P07"),
         ),
     ),
     CaseMeasurement(
@@ -152,6 +156,7 @@ ROOTS = (
             ChannelSketch(mean=1.5, square=4.0, minimum=-2.0, maximum=9.0, quantiles=(0.1, 0.9)),
             None,
         ),
+        symmetric_pairs=(SymmetricPair(axis=2, first=1, second=2, dice=0.8125),),
         notes=("rounded labels",),
     ),
     Fingerprint(
@@ -166,6 +171,7 @@ ROOTS = (
             ),
         ),
         channels=(STATISTICS,),
+        symmetries=(Symmetry(axis=2, first=1, second=2, cases=12, median_dice=0.75),),
     ),
     split_cases([f"case_{n}" for n in range(7)]),
     ModelDescription(
@@ -175,7 +181,11 @@ ROOTS = (
         configuration_name="3d_lowres",
         training=preset("fast"),
         decisions=(DECISION,),
+        previous=PreviousStage(
+            configuration="3d_lowres", run="default", weights_digests=("ab" * 32, "cd" * 32)
+        ),
     ),
+    StoredPrediction(name="a", key="0f", digest="ab" * 32),
     FoldRecord(
         fold=Fold(training=("a", "b"), validation=("c",)),
         weights_digest="ab" * 32,
@@ -199,7 +209,7 @@ ROOTS = (
         labels=(
             LabelSummary(
                 label="anterior",
-                value=1,
+                values=(1,),
                 mean_dice=14 / 17,
                 mean_iou=0.7,
                 cases_counted=1,

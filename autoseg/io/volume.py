@@ -1,0 +1,159 @@
+"""NRRD, MetaImage and GIPL bytes to voxels and back, through SimpleITK; behind the guard only.
+
+SimpleITK reads the place in space from a private copy of the header that was guarded. It never
+opens a user's file and never sees the voxels, which it would fill with zeros where they are short.
+"""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from autoseg.core.errors import GeometryError, ImageFileError
+from autoseg.core.geometry import Array, Geometry, Orientation
+from autoseg.io.gipl_header import parse_gipl
+from autoseg.io.guard import Guarded
+from autoseg.io.metaimage_header import parse_metaimage
+from autoseg.io.nrrd_header import parse_nrrd
+from autoseg.io.placement import Affine, check_spacing, oriented_geometry, straightened
+from autoseg.io.volume_header import VolumeHeader
+from autoseg.io.voxels import Decoded
+
+_PARSERS: Final[dict[str, Callable[[bytes | bytearray, str], VolumeHeader]]] = {
+    ".nrrd": parse_nrrd,
+    ".mha": parse_metaimage,
+    ".mhd": parse_metaimage,
+    ".gipl": parse_gipl,
+}
+_LPS_TO_RAS: Final = (-1.0, -1.0, 1.0)
+
+
+def decode_volume(
+    guarded: Guarded, orientation: Orientation, where: str, *, ending: str
+) -> Decoded:
+    """Decode a guarded volume.
+
+    Parameters
+    ----------
+    guarded : Guarded
+        Header and voxels, unpacked.
+    orientation : Orientation
+        How arrays are to be turned.
+    where : str
+        The file's path.
+    ending : str
+        Which format it is.
+
+    Returns
+    -------
+    Decoded
+        3D, one channel per component or volume; a 2D image is one slice. The voxels are a view of
+        the guarded data.
+
+    Raises
+    ------
+    GeometryError
+        E-GEO-16 for shear, E-GEO-17 for impossible numbers, E-GEO-19 for an extreme anisotropy.
+    ImageFileError
+        E-FILE-09 if SimpleITK understands the header differently.
+    """
+    header = _PARSERS[ending](guarded.data, where)
+    affine = _affine(bytes(guarded.data[: header.length]), header, where, ending)
+    affine, repairs = straightened(affine, "direction matrix", where)
+    notes = [*_axis_notes(header), *repairs, *check_spacing(affine, where)]
+    if ending == ".gipl":
+        notes.append("GIPL holds no orientation; its axes are taken to run to left, back and head")
+    voxels: Array = np.frombuffer(
+        guarded.data, dtype=header.dtype, offset=header.length, count=_count(header)
+    )
+    stored = voxels.reshape(header.sizes[::-1]).transpose()
+    if header.channel_axis is not None:
+        stored = np.moveaxis(stored, header.channel_axis, 0)
+    shape = (*header.shape, 1)[:3]
+    return Decoded(
+        stored=stored.reshape(header.channels, *shape),
+        geometry=oriented_geometry(shape, affine, orientation),
+        notes=tuple(notes),
+    )
+
+
+def encode_volume(label_map: Array, geometry: Geometry, *, ending: str) -> bytes:
+    """Encode a label map in the file axes of its geometry; equal input gives equal bytes.
+
+    A ``.mhd`` file holds its voxels itself, as a ``.mha`` file does.
+    """
+    import SimpleITK
+
+    affine = np.asarray(geometry.file_affine)
+    matrix = affine[:3] * np.array(_LPS_TO_RAS)[:, None]
+    edges = np.linalg.norm(matrix[:, :3], axis=0)
+    image = SimpleITK.GetImageFromArray(
+        np.ascontiguousarray(geometry.to_file(label_map).transpose())
+    )
+    image.SetSpacing(edges.tolist())
+    image.SetOrigin(matrix[:, 3].tolist())
+    image.SetDirection((matrix[:, :3] / edges).ravel().tolist())
+    with tempfile.TemporaryDirectory(prefix="autoseg-") as folder:
+        path = Path(folder) / f"mask{'.mha' if ending == '.mhd' else ending}"
+        SimpleITK.WriteImage(image, str(path), useCompression=ending != ".gipl")
+        return path.read_bytes()
+
+
+def _count(header: VolumeHeader) -> int:
+    return int(np.prod(header.sizes, dtype=np.int64))
+
+
+def _axis_notes(header: VolumeHeader) -> list[str]:
+    notes = ["2D image taken as one slice"] if len(header.shape) == 2 else []
+    if header.channel_axis is not None and header.channels == 1:
+        notes.append(f"an axis of length 1 was dropped from shape {header.sizes}")
+    return notes
+
+
+def _affine(data: bytes, header: VolumeHeader, where: str, ending: str) -> Affine:
+    """Return the matrix from voxel index to RAS+ mm that SimpleITK reads from a header."""
+    information = _information(data, where, ending)
+    n = information.GetDimension()
+    size = information.GetSize()
+    spatial = 2 if len(header.shape) == 2 else 3
+    if (*size, 1)[: len(header.shape)] != header.shape:
+        raise ImageFileError(
+            f"{where}: has a header of two meanings: shape {header.shape} or {size}",
+            rule="E-FILE-09",
+            hint="the header is damaged; export the image again",
+        )
+    matrix = np.reshape(information.GetDirection(), (n, n)) * information.GetSpacing()
+    if n == 4 and (matrix[:3, 3].any() or matrix[3, :3].any()):
+        raise GeometryError(
+            f"{where}: its volumes do not lie in one place: the fourth axis runs in space",
+            rule="E-GEO-26",
+            hint="store the volumes as channels along the fourth axis, or each in its own file",
+        )
+    affine = np.eye(4)
+    affine[:spatial, :spatial] = matrix[:spatial, :spatial]
+    affine[:spatial, 3] = information.GetOrigin()[:spatial]
+    affine[:3] *= np.array(_LPS_TO_RAS)[:, None]
+    return affine
+
+
+def _information(data: bytes, where: str, ending: str) -> Any:
+    """Return SimpleITK's reader after it has read a header."""
+    import SimpleITK
+
+    with tempfile.TemporaryDirectory(prefix="autoseg-") as folder:
+        path = Path(folder) / f"header{ending}"
+        path.write_bytes(data)
+        reader = SimpleITK.ImageFileReader()
+        reader.SetFileName(str(path))
+        try:
+            reader.ReadImageInformation()
+        except RuntimeError as error:
+            raise ImageFileError(
+                f"{where}: has a header that SimpleITK cannot read "
+                f"({' '.join(str(error).split())[-200:]})",
+                rule="E-FILE-09",
+                hint="the header is damaged; export the image again",
+            ) from error
+    return reader

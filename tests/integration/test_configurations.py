@@ -1,0 +1,205 @@
+"""Every kind of training on generated data, from raw files to the prediction of a new case."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from PIL import Image
+
+from autoseg.cli.main import main
+
+SHORT = ["--preset", "fast", "--epochs", "4", "--steps-per-epoch", "20", "--device", "cpu"]
+CASES = 6
+
+Drawing = tuple[np.ndarray, np.ndarray]
+
+
+def shapes(rng: np.random.Generator, shape: tuple[int, ...]) -> Drawing:
+    """Draw a bright box (1) low on every axis, a dark ball (2) high on it, and their image."""
+    labels = np.zeros(shape, np.uint8)
+    low = [int(rng.integers(1, max(2, n // 4))) for n in shape]
+    labels[tuple(slice(a, a + max(3, n // 3)) for a, n in zip(low, shape, strict=True))] = 1
+    center = [0.7 * n + rng.uniform(-0.05, 0.05) * n for n in shape]
+    apart = [
+        ((axis - c) / (0.19 * n)) ** 2
+        for axis, c, n in zip(np.indices(shape), center, shape, strict=True)
+    ]
+    labels[sum(apart) < 1] = 2
+    image = 100 + 60.0 * (labels == 1) - 60.0 * (labels == 2)
+    return image + rng.normal(0, 8, shape), labels
+
+
+def save_volume(path: Path, voxels: np.ndarray, spacing: tuple[float, ...]) -> None:
+    """Write an array (z, y, x) or (C, z, y, x) of spacing (z, y, x); x runs to the left."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stored = voxels.transpose(3, 2, 1, 0) if voxels.ndim == 4 else voxels.transpose(2, 1, 0)
+    z, y, x = spacing
+    affine = np.diag([-x, y, z, 1.0])
+    affine[0, 3] = (stored.shape[0] - 1) * x
+    image = nib.Nifti1Image(np.ascontiguousarray(stored[::-1]), affine)
+    image.header.set_xyzt_units("mm")
+    image.set_qform(affine, 1)
+    image.set_sform(affine, 1)
+    nib.save(image, path)
+
+
+def write_dataset(
+    folder: Path,
+    draw: Callable[[np.random.Generator, int], Drawing],
+    save: Callable[[Path, np.ndarray], None],
+    *,
+    ending: str = ".nii.gz",
+    **entries: object,
+) -> Path:
+    """Write six cases and a held-out one in nnU-Net's layout; draw gives image and labels."""
+    rng = np.random.default_rng(5)
+    for index in range(CASES + 1):
+        image, labels = draw(rng, index)
+        part = "Tr" if index < CASES else "Ts"
+        save(folder / f"images{part}" / f"case_{index}_0000{ending}", image)
+        save(folder / f"labels{part}" / f"case_{index}{ending}", labels)
+    described = {
+        "channel_names": {"0": "MR"},
+        "labels": {"background": 0, "box": 1, "ball": 2},
+        "numTraining": CASES,
+        "file_ending": ending,
+    }
+    (folder / "dataset.json").write_text(json.dumps(described | entries))
+    return folder
+
+
+def held_out_dice(raw: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, float]:
+    """Predict the held-out case with the best model by one command, and score it."""
+    assert main(["predict", "-i", str(raw / "imagesTs"), "-o", "masks"]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "-i", "masks", "-r", str(raw / "labelsTs"), "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    return {label["label"]: label["mean_dice"] for label in summary["labels"]}
+
+
+def test_a_cascade_orders_its_stages_and_segments_by_one_command(tmp_path, capsys):
+    spacing = (2.0, 1.0, 1.25)
+    raw = write_dataset(
+        tmp_path / "Dataset008_Large",
+        lambda rng, index: shapes(rng, (36 + index % 2, 60, 52 + index % 3)),
+        lambda path, voxels: save_volume(path, voxels.astype(np.int16), spacing),
+    )
+    small = ["--gpu-memory-gib", "0.04"]
+    asked = ["-c", "3d_cascade_fullres", "-f", "0", *SHORT, "--json", "--quiet"]
+    assert main(["run", "-d", str(raw), *small, *asked]) == 0
+    folds = json.loads(capsys.readouterr().out)["folds"]
+    assert list(folds) == [*(f"3d_lowres/{fold}" for fold in range(5)), "3d_cascade_fullres/0"]
+    assert min(fold["mean_dice"] for fold in folds.values()) > 0.7
+    models = tmp_path / "autoseg_workspace" / "Dataset008_Large" / "models" / "default"
+    cascade = str(models / "3d_cascade_fullres" / "default")
+    assert main(["predict", "-i", str(raw / "imagesTs"), "-o", "masks", "-m", cascade]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "-i", "masks", "-r", str(raw / "labelsTs"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["mean_dice"] > 0.75
+    # Stage one is part of the model: without it, or with another one, nothing is predicted.
+    weights = models / "3d_lowres" / "default" / "fold_3"
+    weights.rename(models / "fold_3")
+    assert main(["predict", "-i", str(raw / "imagesTs"), "-o", "other", "-m", cascade]) == 2
+    assert "is not the first stage that" in capsys.readouterr().err
+    assert main(["train", "3d_cascade_fullres", "1", *SHORT]) == 2
+    message = capsys.readouterr().err
+    assert "not trained and validated are: 3 (run 'default')" in message
+    assert "autoseg train 3d_lowres 3; or add --with-previous" in message
+
+
+def test_regions_and_ignored_voxels(tmp_path, capsys):
+    def draw(rng: np.random.Generator, index: int) -> Drawing:
+        image, labels = shapes(rng, (15 + index % 2, 26, 24))
+        if index < CASES:
+            labels[index % 3 :: 3] = 9  # a third of the slices is not annotated
+        return image, np.where(labels == 2, 5, labels).astype(np.uint8)
+
+    raw = write_dataset(
+        tmp_path / "Dataset009_Regions",
+        draw,
+        lambda path, voxels: save_volume(path, voxels.astype(np.int16), (2.0, 1.0, 1.25)),
+        labels={"background": 0, "shapes": [1, 5], "ball": [5], "ignore": 9},
+        regions_class_order=[1, 5],
+    )
+    assert main(["run", "-d", str(raw), "-c", "3d_fullres", "-f", "0", *SHORT]) == 0
+    dice = held_out_dice(raw, capsys)
+    assert set(dice) == {"shapes", "ball"}
+    assert min(dice.values()) > 0.8
+    written = np.asarray(nib.load(tmp_path / "masks" / "case_6.nii.gz").dataobj)
+    assert set(np.unique(written)) == {0, 1, 5}
+
+
+def test_color_images_whose_colors_are_the_only_clue(tmp_path, capsys):
+    def draw(rng: np.random.Generator, index: int) -> Drawing:
+        _, labels = shapes(rng, (48, 72))
+        color = np.full((48, 72, 3), 120.0)
+        color[labels == 1] = (180, 60, 120)
+        color[labels == 2] = (60, 120, 180)
+        return color + rng.normal(0, 8, color.shape), labels
+
+    def save(path: Path, pixels: np.ndarray) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
+
+    raw = write_dataset(
+        tmp_path / "Dataset010_Color",
+        draw,
+        save,
+        ending=".png",
+        channel_names={"0": "red", "1": "green", "2": "blue"},
+    )
+    assert main(["run", "-d", str(raw), "-f", "0", *SHORT]) == 0
+    assert min(held_out_dice(raw, capsys).values()) > 0.8
+    with Image.open(tmp_path / "masks" / "case_6.png") as mask:
+        assert (mask.mode, mask.size) == ("L", (72, 48))
+
+
+def test_volumes_of_three_channels_in_one_file(tmp_path, capsys):
+    def draw(rng: np.random.Generator, index: int) -> Drawing:
+        image, labels = shapes(rng, (14 + index % 2, 26, 24))
+        noise = rng.normal(50, 5, (2, *image.shape))
+        return np.concatenate([noise[:1], image[None], noise[1:]]), labels
+
+    raw = write_dataset(
+        tmp_path / "Dataset011_Channels",
+        draw,
+        lambda path, voxels: save_volume(path, voxels.astype(np.int16), (2.0, 1.0, 1.25)),
+        channel_names={"0": "T1", "1": "T2", "2": "FLAIR"},
+    )
+    for path in raw.glob("images*/*.nii.gz"):  # one file per case, without a channel number
+        path.rename(path.with_name(path.name.replace("_0000", "")))
+    names = [f"case_{index}.nii.gz" for index in range(CASES)]
+    (raw / "dataset.json").write_text(
+        json.dumps(
+            {
+                "modality": {"0": "T1", "1": "T2", "2": "FLAIR"},
+                "labels": {"0": "background", "1": "box", "2": "ball"},
+                "training": [{"image": f"imagesTr/{n}", "label": f"labelsTr/{n}"} for n in names],
+            }
+        )
+    )
+    assert main(["run", "-d", str(raw), "-c", "3d_fullres", "-f", "0", *SHORT]) == 0
+    assert min(held_out_dice(raw, capsys).values()) > 0.8
+
+
+def test_sagittal_slices_are_put_first_and_come_back_where_they_were(tmp_path, capsys):
+    spacing = (1.0, 1.25, 5.0)  # few thick slices from right to left
+    raw = write_dataset(
+        tmp_path / "Dataset012_Sagittal",
+        lambda rng, index: shapes(rng, (40 + index % 2, 36, 12 + index % 3)),
+        lambda path, voxels: save_volume(path, voxels.astype(np.int16), spacing),
+    )
+    assert main(["run", "-d", str(raw), "-c", "3d_fullres", "-f", "0", *SHORT]) == 0
+    plan = json.loads(next(tmp_path.glob("autoseg_workspace/*/plans/default.json")).read_text())
+    assert plan["axis_order"] == [2, 0, 1]
+    assert plan["configurations"][1]["spacing"] == [5.0, 1.0, 1.25]
+    assert min(held_out_dice(raw, capsys).values()) > 0.8
+    source, made = (
+        nib.load(raw / "imagesTs" / "case_6_0000.nii.gz"),
+        nib.load(tmp_path / "masks" / "case_6.nii.gz"),
+    )
+    assert made.shape == source.shape
+    np.testing.assert_allclose(made.affine, source.affine, atol=1e-6)
