@@ -4,6 +4,7 @@ In arrays a label is its position in `Labels.names`, whatever value it has in fi
 label comes after all others.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar, Final
@@ -54,7 +55,7 @@ class Labels:
         if not self.names:
             raise DatasetError("labels are empty; a dataset needs the background and one label")
         named = (*self.names, *(r.name for r in self.regions if len(r.labels) != 1))
-        duplicates = sorted({name for name in named if named.count(name) > 1})
+        duplicates = sorted(name for name, count in Counter(named).items() if count > 1)
         if duplicates:
             raise DatasetError(f"label names {duplicates} occur more than once", rule="E-VAL-40")
         self._check_values()

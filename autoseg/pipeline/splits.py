@@ -1,4 +1,4 @@
-"""Which folds a dataset gets: nnU-Net's own, by patients, or the user's; once made they are kept."""
+"""Which folds a dataset gets: nnU-Net's own, by patients, or the user's; once made, they stay."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,9 +90,13 @@ def _make(fingerprint: Fingerprint, dataset: Dataset, request: SplitRequest) -> 
     file = request.file or splits_beside(Path(dataset.folder))
     if file is not None:
         return own_splits(file, names, patients=patients, excluded=dataset.excluded)
-    count = dataset.description.labels.count
+    values = dataset.description.labels.file_values[1:]
     classes = {
-        case.name: frozenset(k for k in range(1, count) if case.class_voxels[k])
+        case.name: frozenset(
+            value
+            for value, voxels in zip(values, case.class_voxels[1:], strict=False)  # no ignored ones
+            if voxels
+        )
         for case in fingerprint.cases
     }
     return split_cases(names, classes=classes, patients=patients)
