@@ -29,13 +29,19 @@ def command(
     Example: autoseg plan -d Task04 --gpu-memory-gib 11 --plan eleven
     """
     from autoseg.io.workspace import find_planned_dataset, find_workspace
-    from autoseg.pipeline.plan import make_plan, plan_lines
+    from autoseg.pipeline.plan import fold_lines, make_plan, plan_lines
 
     place = find_workspace(workspace)
     folder = find_planned_dataset(place, dataset)
     made = make_plan(folder, place, planning)
     emit(
         {"dataset": folder.name, "plan": made.name, "file": str(folder.plan_file(made.name))},
-        "\n".join([*plan_lines(made), f"explained by: autoseg explain -d {folder.name}"]),
+        "\n".join(
+            [
+                *plan_lines(made),
+                *fold_lines(folder),
+                f"explained by: autoseg explain -d {folder.name}",
+            ]
+        ),
         as_json=as_json,
     )

@@ -46,7 +46,7 @@ def command(
     Example: autoseg plan_and_preprocess -d data/Task04_Hippocampus
     """
     from autoseg.io.workspace import find_raw_dataset, find_workspace
-    from autoseg.pipeline.plan import plan_lines, suggested
+    from autoseg.pipeline.plan import fold_lines, plan_lines, suggested
     from autoseg.pipeline.plan_and_preprocess import plan_and_preprocess
 
     place = find_workspace(workspace)
@@ -67,6 +67,8 @@ def command(
             "configurations": [c.name for c in made.configurations],
             "preprocessed": count,
         },
-        "\n".join([*plan_lines(made), f"next: autoseg train {suggested(made)} 0"]),
+        "\n".join(
+            [*plan_lines(made), *fold_lines(folder), f"next: autoseg train {suggested(made)} 0"]
+        ),
         as_json=as_json,
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from autoseg.core.errors import DamagedError, UsageError
 from autoseg.core.folds import Fold, Splits
-from autoseg.core.model import RECORD_FILE, FoldRecord, ModelDescription, PreviousStage
+from autoseg.core.model import MODEL_FILE, RECORD_FILE, FoldRecord, ModelDescription, PreviousStage
 from autoseg.core.plan import Plan
 from autoseg.execution.executor import run_tasks
 from autoseg.execution.machine import worker_count
@@ -42,7 +42,7 @@ def find_previous_stage(training: Training, plan: Plan, splits: Splits) -> Previ
     Raises
     ------
     UsageError
-        If folds of the previous stage are missing, or were trained on other splits.
+        If folds of the previous stage are missing, or were trained with another plan or splits.
     """
     previous = previous_training(training, plan)
     if previous is None:
@@ -56,6 +56,15 @@ def find_previous_stage(training: Training, plan: Plan, splits: Splits) -> Previ
             rule="E-MODEL-61",
             hint=f"train them: autoseg train {previous.configuration} {folds}; or add "
             "--with-previous",
+        )
+    path = previous.model_folder / MODEL_FILE
+    trained = documents.read_stored(path, ModelDescription, rule="E-MODEL-59")
+    if (trained.plan, trained.dataset) != (plan, training.folder.read_dataset().description):
+        raise UsageError(
+            f"{path}: was trained with another plan or on other channels or labels; both stages of "
+            "a cascade share them",
+            rule="E-RUN-78",
+            hint="train both stages in another --run NAME",
         )
     return PreviousStage(
         configuration=plan.configuration(previous.configuration).name,

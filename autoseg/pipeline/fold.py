@@ -125,13 +125,13 @@ def train_one(
     return summary
 
 
-def forget_validation(training: Training, number: int) -> None:
-    """Remove the scores of a trained fold, so that it is validated anew.
+def require_trained(training: Training, number: int) -> None:
+    """Refuse to go on with a fold that is not trained.
 
     Raises
     ------
     UsageError
-        If the fold is not trained.
+        Naming the fold.
     """
     folder = training.fold_folder(number)
     if not (folder / RECORD_FILE).exists():
@@ -140,6 +140,11 @@ def forget_validation(training: Training, number: int) -> None:
             rule="E-MODEL-61",
             hint=f"train it: autoseg train {training.configuration} {number}",
         )
+
+
+def forget_validation(training: Training, number: int) -> None:
+    """Remove the scores of a fold, so that it is validated anew; predictions stay until then."""
+    folder = training.fold_folder(number)
     files.remove(_summary_file(folder))
     for record in (folder / "validation" / "cases").glob("*.json"):
         files.remove(record)

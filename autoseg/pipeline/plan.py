@@ -111,6 +111,14 @@ def plan_lines(plan: Plan) -> tuple[str, ...]:
     )
 
 
+def fold_lines(folder: DatasetFolder) -> tuple[str, ...]:
+    """Return one line for each decision about the folds."""
+    return tuple(
+        f"{decision.subject.partition('.')[2].replace('_', ' ')}: {decision.value}, {decision.rule}"
+        for decision in folder.read_splits().decisions
+    )
+
+
 def suggested(plan: Plan) -> str:
     """Return the configuration to train first."""
     return "3d_fullres" if "3d_fullres" in plan.names else plan.names[0]

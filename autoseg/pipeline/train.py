@@ -19,7 +19,7 @@ from autoseg.pipeline.cascade import (
     prepare_predictions,
     previous_training,
 )
-from autoseg.pipeline.fold import Training, forget_validation, train_one
+from autoseg.pipeline.fold import Training, forget_validation, require_trained, train_one
 from autoseg.pipeline.preprocess import preprocess_cases
 from preprocessing.runner import grid_key
 
@@ -126,6 +126,8 @@ def validate_again(
     """
     plan, splits = training.folder.read_plan(training.plan), training.folder.read_splits()
     check_request(training.configuration, folds, plan, splits)
+    for number in folds:
+        require_trained(training, number)
     summaries = {}
     for number in folds:
         with files.lock(training.fold_folder(number), f"validation of fold {number}"):

@@ -125,6 +125,16 @@ def test_regions_and_ignored_voxels(tmp_path, capsys):
         regions_class_order=[1, 5],
     )
     assert main(["run", "-d", str(raw), "-c", "3d_fullres", "-f", "0", *SHORT]) == 0
+    validation = next(tmp_path.glob("**/fold_0/validation"))
+    before = {path.name: path.read_bytes() for path in validation.glob("*.nii.gz")}
+    next(validation.glob("*.nii.gz")).unlink()
+    (validation / "summary.json").unlink()
+    capsys.readouterr()
+    assert main(["train", "3d_fullres", "0", "--validate-only", "--json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)["folds"]) == {"0"}
+    assert {path.name: path.read_bytes() for path in validation.glob("*.nii.gz")} == before
+    assert main(["train", "3d_fullres", "1", "--validate-only"]) == 2
+    assert "fold 1 is not trained; there is nothing to validate" in capsys.readouterr().err
     dice = held_out_dice(raw, capsys)
     assert set(dice) == {"shapes", "ball"}
     assert min(dice.values()) > 0.8
@@ -192,10 +202,23 @@ def test_sagittal_slices_are_put_first_and_come_back_where_they_were(tmp_path, c
         lambda rng, index: shapes(rng, (40 + index % 2, 36, 12 + index % 3)),
         lambda path, voxels: save_volume(path, voxels.astype(np.int16), spacing),
     )
-    assert main(["run", "-d", str(raw), "-c", "3d_fullres", "-f", "0", *SHORT]) == 0
-    plan = json.loads(next(tmp_path.glob("autoseg_workspace/*/plans/default.json")).read_text())
+    left_out = ["--exclude", "case_3"]
+    assert main(["run", "-d", str(raw), "-c", "3d_fullres", "-f", "0", *SHORT, *left_out]) == 0
+    folder = tmp_path / "autoseg_workspace" / "Dataset012_Sagittal"
+    plan = json.loads((folder / "plans" / "default.json").read_text())
     assert plan["axis_order"] == [2, 0, 1]
     assert plan["configurations"][1]["spacing"] == [5.0, 1.0, 1.25]
+    folds = json.loads((folder / "splits.json").read_text())["folds"]
+    validated = {name for fold in folds for name in fold["validation"]}
+    assert validated == {"case_0", "case_1", "case_2", "case_4", "case_5"}
+    model = folder / "models" / "default" / "3d_fullres" / "default"
+    assert main(["plan", "--like", str(model), "--plan", "tuned"]) == 0
+    tuned = json.loads((folder / "plans" / "tuned.json").read_text())
+    assert [c["topology"] for c in tuned["configurations"]] == [
+        c["topology"] for c in plan["configurations"]
+    ]
+    assert main(["plan", "--like", str(model), "--network", "plain", "--plan", "other"]) == 2
+    assert "--like takes memory, network and mirroring over" in capsys.readouterr().err
     assert min(held_out_dice(raw, capsys).values()) > 0.8
     source, made = (
         nib.load(raw / "imagesTs" / "case_6_0000.nii.gz"),
