@@ -1,7 +1,7 @@
-"""Plans of one dataset that differ in one option, each trained on the same folds for as long.
+"""Plans of one dataset that differ in options, each trained on the same folds for as long.
 
     python benchmarks/plan_variants.py DATASET SCRATCH --minutes 8 --folds 0 1
-        --variant plain=--network=plain --variant resenc=--network=resenc
+        --variant "plain=--network plain" --variant "residual=--network resenc"
 
 Prints one JSON line per variant and fold, and at the end the mean Dice of each variant.
 """
@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("--configuration", default="3d_fullres")
     parser.add_argument("--folds", nargs="+", default=["0"])
     parser.add_argument("--minutes", type=float, default=8)
-    parser.add_argument("--variant", action="append", required=True, help="NAME=OPTION[=VALUE]")
+    parser.add_argument("--variant", action="append", required=True, help="NAME=OPTIONS")
     options = parser.parse_args()
     workspace = empty_folder(options.scratch) / "workspace"
     means: dict[str, list[float]] = {}
@@ -41,7 +41,7 @@ def train(
     """Plan a variant, and train and validate one of its folds."""
     run_autoseg(
         "plan_and_preprocess", "-d", options.dataset, "--workspace", workspace, "--plan", name,
-        "-c", options.configuration, option,
+        "-c", options.configuration, *option.split(),
     )  # fmt: skip
     done = run_autoseg(
         "train", options.configuration, fold, "--preset", "fast", "--plan", name,
