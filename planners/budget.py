@@ -8,6 +8,8 @@ from autoseg.core.errors import PlanError
 from autoseg.core.geometry import STRICT
 
 NetworkName = Literal["plain", "resenc"]
+USUAL_MEMORY_GIB: Final = 8.0
+"""Memory that is planned for where none is given, GiB: that of nnU-Net's default."""
 Mirroring = Literal["auto", "all", "none"]
 """``auto``: along every axis but those whose sides the labels tell apart."""
 
@@ -18,19 +20,24 @@ class PlannerBudget:
 
     __pydantic_config__: ClassVar = STRICT
 
-    gpu_memory_gib: float = 8.0
-    """Memory that a training may use on the device, GiB."""
+    gpu_memory_gib: float | None = None
+    """Memory that a training may use on the device, GiB; None where nothing is known of it."""
     network: NetworkName | Literal["auto"] = "auto"
     """Network preset: ``plain``, ``resenc`` with residual blocks in the encoder, or ``auto``."""
     mirroring: Mirroring = "auto"
     """Axes along which training and prediction mirror: ``auto``, ``all`` or ``none``."""
 
     def __post_init__(self) -> None:
-        if not (isfinite(self.gpu_memory_gib) and self.gpu_memory_gib > 0):
+        if not (isfinite(self.memory_gib) and self.memory_gib > 0):
             raise PlanError(
                 f"budget: gpu_memory_gib is {self.gpu_memory_gib}; it must be a positive number",
                 hint="give the memory of the device in GiB, for example 8",
             )
+
+    @property
+    def memory_gib(self) -> float:
+        """Memory to plan for, GiB."""
+        return USUAL_MEMORY_GIB if self.gpu_memory_gib is None else self.gpu_memory_gib
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ import numpy as np
 from autoseg.core.dataset import DatasetDescription
 from autoseg.core.fingerprint import Fingerprint
 from autoseg.core.plan import Configuration, Decision, Normalization
+from planners.budget import PlannerBudget
 from planners.normalization import MASKED_BELOW, SCHEMES, kept_fraction
 from planners.patch import LEAST_BATCH, Fit, Workload
 from planners.spacing import ANISOTROPY, FINE_PERCENTILE, Grid, low_resolution_axis
@@ -34,7 +35,15 @@ def millions(elements: float) -> str:
     return f"{elements / 1e6:.4g} million elements"
 
 
-def budget_decisions(load: Workload, why: str, numbers: Numbers) -> tuple[Decision, ...]:
+def memory_decision(budget: PlannerBudget) -> Decision:
+    """Say where the memory to plan for comes from."""
+    rule = "it was given as the budget"
+    if budget.gpu_memory_gib is None:
+        rule = "none was given; this is what nnU-Net plans for"
+    return Decision(subject="gpu_memory_gib", value=f"{budget.memory_gib:.4g} GiB", rule=rule)
+
+
+def network_decisions(load: Workload, why: str, numbers: Numbers) -> tuple[Decision, ...]:
     """Say why memory and network are what they are.
 
     Parameters
@@ -48,11 +57,6 @@ def budget_decisions(load: Workload, why: str, numbers: Numbers) -> tuple[Decisi
     """
     reference = load.reference
     return (
-        Decision(
-            subject="gpu_memory_gib",
-            value=f"{load.gpu_memory_gib:.4g} GiB",
-            rule="it was given as the budget",
-        ),
         Decision(
             subject="network",
             value=reference.network,

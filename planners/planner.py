@@ -11,8 +11,9 @@ from planners.budget import PlannerBudget
 from planners.configurations import plan_configurations
 from planners.decisions import (
     axis_decisions,
-    budget_decisions,
     grid_decisions,
+    memory_decision,
+    network_decisions,
     normalization_decisions,
 )
 from planners.mirroring import choose_mirroring
@@ -62,7 +63,7 @@ def plan_dataset(
     reference, why, numbers = choose_network(budget)
     load = Workload(
         reference=reference,
-        gpu_memory_gib=budget.gpu_memory_gib,
+        gpu_memory_gib=budget.memory_gib,
         labels=description.labels.entries,
     )
     spacing = target_spacing(fingerprint)
@@ -76,14 +77,15 @@ def plan_dataset(
         name=name,
         dataset=description.name,
         autoseg_version=__version__,
-        gpu_memory_gib=budget.gpu_memory_gib,
+        gpu_memory_gib=budget.memory_gib,
         orientation="canonical",
         axis_order=order,
         mirror_axes=mirror.axes,
         normalization=normalization,
         configurations=planned.configurations,
         decisions=(
-            *budget_decisions(load, why, numbers),
+            memory_decision(budget),
+            *network_decisions(load, why, numbers),
             *axis_decisions(order, grid),
             mirror.decision,
             *grid_decisions(fingerprint, order, grid),

@@ -29,7 +29,7 @@ def planning_options(function: Callable[..., Any]) -> Callable[..., Any]:
         type=click.Choice(NETWORKS),
         default="auto",
         show_default=True,
-        help="plain or residual network; resenc-m, -l, -xl also set the memory: 8, 24, 40 GiB.",
+        help="Plain or residual network; resenc-m, -l, -xl also set the memory: 8, 24, 40 GiB.",
     )
     @click.option(
         "--mirroring",

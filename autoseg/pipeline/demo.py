@@ -10,10 +10,8 @@ from autoseg.execution.progress import Progress
 from autoseg.io.workspace import Workspace
 from autoseg.pipeline.evaluate import evaluate, segmentations_by_case
 from autoseg.pipeline.phantom import write_phantom_dataset
-from autoseg.pipeline.plan import PlanRequest
 from autoseg.pipeline.predict import Prediction, predict
 from autoseg.pipeline.run import RunRequest, run
-from planners.budget import PlannerBudget
 
 DATASET: Final = "Task99_Phantom"
 CONFIGURATION: Final = "3d_fullres"
@@ -71,7 +69,6 @@ def demo(
     request = RunRequest(
         raw=raw,
         workspace=Workspace(path=folder / "autoseg_workspace"),
-        planning=PlanRequest(budget=PlannerBudget(network="plain")),
         config=replace(preset("fast"), epochs=None, max_minutes=minutes),
         configurations=(CONFIGURATION,),
         folds=(0,),

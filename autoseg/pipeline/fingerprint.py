@@ -1,10 +1,11 @@
 """``autoseg fingerprint``: read a raw dataset and measure every case."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from autoseg.core.dataset import Dataset, exclude_cases
-from autoseg.core.errors import AutosegError, RefusedCasesError, UsageError
+from autoseg.core.errors import AutosegError, DatasetError, RefusedCasesError, UsageError
 from autoseg.core.fingerprint import CaseMeasurement, Fingerprint
 from autoseg.execution.executor import run_tasks
 from autoseg.execution.machine import worker_count
@@ -12,7 +13,9 @@ from autoseg.execution.progress import Progress
 from autoseg.io import documents, files
 from autoseg.io.datasets import read_dataset
 from autoseg.io.workspace import DatasetFolder, Workspace
-from preprocessing.fingerprint import MeasurementTask, measure_case, summarize
+from autoseg.pipeline.changes import measurement_tasks
+from preprocessing.findings import dataset_notes, equal_images
+from preprocessing.fingerprint import measure_case, summarize
 
 SMALL_TASK_BYTES = 2**30
 """Memory that is set aside for measuring one case before anything is known of its size."""
@@ -54,15 +57,20 @@ def measure_dataset(
         If the workspace has a dataset of this name from another folder, or a case to leave out is
         not in the dataset.
     RefusedCasesError
-        If any case is refused: lists all problems. What was measured of the good cases is kept.
+        If any case is refused, or has the image files of another one (E-SET-44): lists all
+        problems. What was measured of the good cases is kept.
     """
     dataset = exclude_cases(read_dataset(raw), exclude)
     folder = workspace.dataset(dataset.description.name)
     files.ensure_writable(folder.path)
     with files.lock(folder.path, f"fingerprint of {dataset.description.name}"):
         _check_origin(dataset, folder)
-        measured = _measure_cases(dataset, folder, workers=workers, progress=progress)
+        measured, problems = _measure_cases(dataset, folder, workers=workers, progress=progress)
+        copies, copy_notes = _copies(dataset, measured)
+        refuse_problems(folder.name, [*problems, *copies], len(dataset.cases))
         fingerprint = summarize(measured, dataset.description.name)
+        notes = (*dataset_notes(measured, dataset.description), *copy_notes, *fingerprint.notes)
+        fingerprint = replace(fingerprint, notes=notes)
         documents.write(folder.dataset_file, dataset)
         documents.write(folder.fingerprint_file, fingerprint)
     for note in fingerprint.notes[:10]:
@@ -87,17 +95,10 @@ def _check_origin(dataset: Dataset, folder: DatasetFolder) -> None:
 
 def _measure_cases(
     dataset: Dataset, folder: DatasetFolder, *, workers: int | None, progress: Progress
-) -> Sequence[CaseMeasurement]:
-    tasks = [
-        MeasurementTask(
-            case=case,
-            folder=Path(dataset.folder),
-            description=dataset.description,
-            cache=folder.measured,
-        )
-        for case in dataset.cases
-    ]
-    measured, problems = [], []
+) -> tuple[list[CaseMeasurement], list[AutosegError]]:
+    tasks = measurement_tasks(dataset, folder)
+    measured: list[CaseMeasurement] = []
+    problems: list[AutosegError] = []
     progress.start("measuring", len(tasks))
     count = worker_count(workers, task_bytes=SMALL_TASK_BYTES, tasks=len(tasks))
     for outcome in run_tasks(measure_case, tasks, workers=count, name=lambda task: task.case.name):
@@ -107,8 +108,32 @@ def _measure_cases(
         elif outcome.error is not None:
             problems.append(outcome.error)
     progress.finish()
-    refuse_problems(dataset.description.name, problems, len(tasks))
-    return measured
+    return measured, problems
+
+
+def _copies(
+    dataset: Dataset, measured: Sequence[CaseMeasurement]
+) -> tuple[list[AutosegError], list[str]]:
+    """Return a problem or, among cases of one patient, a note for each copy of another case."""
+    patients = dataset.patients or {}
+    problems: list[AutosegError] = []
+    notes = []
+    for first, *others in equal_images(measured):
+        for name in others:
+            what = f"case {name!r}: its image files are byte by byte those of case {first!r}"
+            if name in patients and patients[name] == patients.get(first):
+                notes.append(f"{what}; both are of patient {patients[name]!r}, so of one fold")
+                continue
+            problems.append(
+                DatasetError(
+                    f"{what}; allowed are copies of one patient only: others would train on what "
+                    "they validate",
+                    rule="E-SET-44",
+                    hint="remove one of the two, or name both as one patient under 'patients' in "
+                    "dataset.json",
+                )
+            )
+    return problems, notes
 
 
 def refuse_problems(dataset: str, problems: Sequence[AutosegError], cases: int) -> None:

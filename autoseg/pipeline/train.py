@@ -19,6 +19,7 @@ from autoseg.pipeline.cascade import (
     prepare_predictions,
     previous_training,
 )
+from autoseg.pipeline.changes import changed_cases
 from autoseg.pipeline.fold import Training, forget_validation, require_trained, train_one
 from autoseg.pipeline.preprocess import preprocess_cases
 from preprocessing.runner import grid_key
@@ -74,6 +75,8 @@ def train(
             hint="train another --run NAME, or go on: autoseg predict -i imgs -o masks",
         )
     choose_device(training.device)  # refuse a wrong one before anything is written
+    for note in changed_cases(training.folder, splits):
+        progress.note(note)
     if with_previous:
         _train_previous(training, plan, splits, progress)
         started = monotonic()

@@ -54,7 +54,7 @@ def test_a_preset_is_the_budget_of_its_reference(name, reference, gpu_memory_gib
     budget = budget_of_preset(name)
 
     assert budget == PlannerBudget(gpu_memory_gib=gpu_memory_gib, network="resenc")
-    assert reference_for(budget.network, budget.gpu_memory_gib) is reference
+    assert reference_for(budget.network, budget.memory_gib) is reference
 
 
 def test_an_unknown_preset_is_refused_with_the_known_ones():

@@ -12,7 +12,7 @@ from planners.budget import PlannerBudget
     [
         (None, "auto", PlannerBudget()),
         ("11.5", "plain", PlannerBudget(gpu_memory_gib=11.5, network="plain")),
-        (None, "resenc", PlannerBudget(gpu_memory_gib=8.0, network="resenc")),
+        (None, "resenc", PlannerBudget(network="resenc")),
         (None, "resenc-m", PlannerBudget(gpu_memory_gib=8.0, network="resenc")),
         (None, "resenc-l", PlannerBudget(gpu_memory_gib=24.0, network="resenc")),
         (None, "resenc-xl", PlannerBudget(gpu_memory_gib=40.0, network="resenc")),
