@@ -53,8 +53,8 @@ def choose_network(budget: PlannerBudget) -> tuple[NetworkReference, str, Number
         return reference_for(budget.network, memory), "it was given with the budget", ()
     if budget.gpu_memory_gib is None:
         rule = (
-            "no memory of a GPU was given, so the training may have to run on a CPU, where the plain "
-            "network makes nearly twice the steps in the same time and scores no worse"
+            "no memory of a GPU was given, so the training may have to run on a CPU, where the "
+            "plain network makes nearly twice the steps in the same time and scores no worse"
         )
         return reference_for("plain", memory), rule, MEASURED
     if memory < RESENC_FROM_GIB:
