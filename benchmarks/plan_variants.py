@@ -1,5 +1,7 @@
 """Plans of one dataset that differ in options, each trained on the same folds for as long.
 
+Equal steps (``--epochs``) compare what a plan learns, equal minutes what it learns on this machine.
+
     python benchmarks/plan_variants.py DATASET SCRATCH --minutes 8 --folds 0 1
         --variant "plain=--network plain" --variant "residual=--network resenc"
 
@@ -20,7 +22,9 @@ def main() -> None:
     parser.add_argument("scratch", type=Path)
     parser.add_argument("--configuration", default="3d_fullres")
     parser.add_argument("--folds", nargs="+", default=["0"])
-    parser.add_argument("--minutes", type=float, default=8)
+    length = parser.add_mutually_exclusive_group(required=True)
+    length.add_argument("--minutes", help="minutes of training")
+    length.add_argument("--epochs", help="epochs of 50 steps")
     parser.add_argument("--variant", action="append", required=True, help="NAME=OPTIONS")
     options = parser.parse_args()
     workspace = empty_folder(options.scratch) / "workspace"
@@ -43,9 +47,12 @@ def train(
         "plan_and_preprocess", "-d", options.dataset, "--workspace", workspace, "--plan", name,
         "-c", options.configuration, *option.split(),
     )  # fmt: skip
+    length = ["--max-minutes", options.minutes]
+    if options.epochs:
+        length = ["--epochs", options.epochs]
     done = run_autoseg(
         "train", options.configuration, fold, "--preset", "fast", "--plan", name,
-        "--max-minutes", str(options.minutes), "--workspace", workspace, "--json",
+        *length, "--workspace", workspace, "--json",
     )  # fmt: skip
     result = json.loads(done.output)
     record = json.loads((Path(result["model"]) / f"fold_{fold}" / "fold.json").read_text())

@@ -55,7 +55,11 @@ class Resampling:
 
 
 def crop_image(
-    voxels: npt.NDArray[np.float32], spacing: Sequence[float], plan: Plan
+    voxels: npt.NDArray[np.float32],
+    spacing: Sequence[float],
+    plan: Plan,
+    *,
+    where: str = "image",
 ) -> CroppedImage:
     """Put an image into plan order, cut it to its nonzero box and normalize it.
 
@@ -67,6 +71,13 @@ def crop_image(
         Voxel edges along the same axes, mm.
     plan : Plan
         Axis order and normalization.
+    where : str
+        Names the image in errors.
+
+    Raises
+    ------
+    VoxelError
+        If intensities do not fit their normalization; see `preprocessing.normalization.normalize`.
     """
     ordered = in_plan_order(voxels, plan)
     crop = nonzero_box(ordered)
@@ -74,7 +85,7 @@ def crop_image(
     asked = any(scheme.inside_nonzero_only for scheme in plan.normalization)
     nonzero = nonzero_mask(cut) if asked else np.ones(cut.shape[1:], bool)
     return CroppedImage(
-        image=normalize(cut, nonzero, plan.normalization),
+        image=normalize(cut, nonzero, plan.normalization, where=where),
         nonzero=nonzero,
         grid=raw_grid(voxels.shape[1:], spacing, crop, plan),
     )

@@ -25,7 +25,7 @@ from preprocessing.symmetry import summarize_symmetries, symmetric_pairs
 
 RANKS: Final = 1001
 """Quantiles per sketch: their ranks are off by at most 0.05 % within a case."""
-STAGE_VERSION: Final = 2
+STAGE_VERSION: Final = 3
 """Raised when the code below measures something else, so that old caches are left alone."""
 
 
@@ -51,8 +51,7 @@ def measure_case(task: MeasurementTask) -> CaseMeasurement:
     InputError
         If a file is damaged, the grids do not match, or values or labels are not allowed.
     """
-    labels = files.digest(documents.encode(task.description.labels))
-    key = content_key(STAGE_VERSION, labels, *case_digests(task))
+    key = _key(task)
     cached = _read_cache(task.cache / f"{task.case.name}.json", key)
     if cached is not None:
         return cached
@@ -61,12 +60,32 @@ def measure_case(task: MeasurementTask) -> CaseMeasurement:
     return measured
 
 
+def has_changed(task: MeasurementTask) -> bool:
+    """Tell whether a measured case has other files or labels by now; False if it has no cache.
+
+    Notes
+    -----
+    Only files written after the measurement are read: one that was replaced by an older file goes
+    unseen.
+    """
+    record = task.cache / f"{task.case.name}.json"
+    try:
+        measured = record.stat().st_mtime_ns
+    except OSError:
+        return False
+    paths = (task.folder / path for path in _paths(task.case))
+    newer = any(path.exists() and path.stat().st_mtime_ns > measured for path in paths)
+    try:
+        return newer and _read_cache(record, _key(task)) is None
+    except AutosegError:  # what is wrong with them matters once they are read
+        return newer
+
+
 def case_digests(task: MeasurementTask) -> tuple[str, ...]:
     """Return the SHA-256 of each image file and of the segmentation, empty where one is missing."""
-    paths = (*task.case.images, *filter(None, [task.case.segmentation]))
     return tuple(
         stored_digest(task.folder / path) if (task.folder / path).is_file() else ""
-        for path in paths
+        for path in _paths(task.case)
     )
 
 
@@ -116,6 +135,15 @@ def summarize(measurements: Sequence[CaseMeasurement], dataset: str) -> Fingerpr
     )
 
 
+def _paths(case: Case) -> tuple[str, ...]:
+    return (*case.images, *filter(None, [case.segmentation]))
+
+
+def _key(task: MeasurementTask) -> str:
+    labels = files.digest(documents.encode(task.description.labels))
+    return content_key(STAGE_VERSION, labels, *case_digests(task))
+
+
 def _measure(task: MeasurementTask, key: str) -> CaseMeasurement:
     description, case = task.description, task.case
     image = images.read_case_image(case, len(description.channels), folder=task.folder)
@@ -137,6 +165,8 @@ def _measure(task: MeasurementTask, key: str) -> CaseMeasurement:
         class_voxels=tuple(int(count) for count in counts),
         channels=tuple(_sketch(channel[foreground]) for channel in image.voxels),
         symmetric_pairs=symmetric_pairs(segmentation.voxels, labels),
+        image_digests=image.digests,
+        extremes=tuple((float(channel.min()), float(channel.max())) for channel in image.voxels),
         notes=(*image.notes, *segmentation.notes),
     )
 

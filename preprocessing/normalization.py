@@ -19,7 +19,11 @@ EPSILON: Final = 1e-8
 
 
 def normalize(
-    image: Floats, nonzero: npt.NDArray[np.bool_], schemes: Sequence[Normalization]
+    image: Floats,
+    nonzero: npt.NDArray[np.bool_],
+    schemes: Sequence[Normalization],
+    *,
+    where: str = "image",
 ) -> Floats:
     """Normalize every channel by its scheme.
 
@@ -31,6 +35,8 @@ def normalize(
         Voxels inside the imaged body.
     schemes : sequence of Normalization
         One per channel.
+    where : str
+        Names the image in errors.
 
     Returns
     -------
@@ -39,7 +45,7 @@ def normalize(
     Raises
     ------
     VoxelError
-        If ``rgb_to_0_1`` meets values outside 0 to 255.
+        E-VAL-41 if ``rgb_to_0_1`` meets values outside 0 to 255.
 
     Notes
     -----
@@ -50,8 +56,20 @@ def normalize(
     """
     normalized = np.empty_like(image, dtype=np.float32)
     for channel, scheme in enumerate(schemes):
+        if scheme.scheme == "rgb_to_0_1":
+            _check_rgb(image[channel], f"{where}: channel {channel}")
         normalized[channel] = _SCHEMES[scheme.scheme](image[channel], nonzero, scheme)
     return normalized
+
+
+def _check_rgb(x: Floats, where: str) -> None:
+    if x.min() < 0 or x.max() > 255:
+        raise VoxelError(
+            f"{where} holds values from {x.min():g} to {x.max():g}; allowed in a channel called "
+            "rgb_to_0_1 are 0 to 255",
+            rule="E-VAL-41",
+            hint="call the channel otherwise in dataset.json: any other name takes what there is",
+        )
 
 
 def _zscore(x: Floats, nonzero: npt.NDArray[np.bool_], scheme: Normalization) -> Floats:
@@ -75,11 +93,6 @@ def _rescale(x: Floats, _: npt.NDArray[np.bool_], __: Normalization) -> Floats:
 
 
 def _rgb(x: Floats, _: npt.NDArray[np.bool_], __: Normalization) -> Floats:
-    if x.min() < 0 or x.max() > 255:
-        raise VoxelError(
-            f"an RGB channel holds values from {x.min()} to {x.max()}; allowed are 0 to 255",
-            rule="E-VAL-41",
-        )
     return x / np.float32(255)
 
 

@@ -20,6 +20,8 @@ class PreviousTask:
 
     name: str
     """Case name."""
+    fold: int
+    """Fold of the previous stage that validated the case."""
     prediction: Path
     """Segmentation of the previous stage, on the grid of the case's image."""
     digest: str
@@ -54,7 +56,7 @@ def prepare_previous(task: PreviousTask) -> bool:
             f"{task.prediction}: is missing, or is not the prediction that was validated",
             rule="E-RES-76",
             hint="validate the previous stage again: autoseg train "
-            f"{task.configuration.previous_stage} FOLD --validate-only",
+            f"{task.configuration.previous_stage} {task.fold} --validate-only",
         )
     predicted = images.read_segmentation(
         task.prediction, task.labels, orientation=task.plan.orientation

@@ -6,7 +6,7 @@ from typing import Final
 
 from autoseg.core.dataset import Case, DatasetDescription
 from autoseg.core.errors import DatasetError
-from autoseg.core.plan import Configuration, Plan
+from autoseg.core.plan import Configuration, Normalization, Plan
 from autoseg.io import images, store
 from autoseg.io.documents import encode
 from autoseg.io.files import digest
@@ -42,11 +42,17 @@ def grid_key(plan: Plan, configuration: Configuration) -> str:
         STAGE_VERSION,
         plan.orientation,
         plan.axis_order,
-        [digest(encode(scheme)) for scheme in plan.normalization],
+        [_used(scheme) for scheme in plan.normalization],
         configuration.spacing,
         configuration.image_order,
         configuration.segmentation_order,
     )[:16]
+
+
+def _used(scheme: Normalization) -> tuple[str, bool, str]:
+    """Return what arrays depend on: other schemes than ``ct`` take nothing from other cases."""
+    statistics = digest(encode(scheme.statistics)) if scheme.scheme == "ct" else ""
+    return scheme.scheme, scheme.inside_nonzero_only, statistics
 
 
 def preprocess_case(task: PreprocessingTask) -> bool:
@@ -83,7 +89,8 @@ def _preprocess(task: PreprocessingTask, missing: list[tuple[str, Path]], key: s
         task.folder / str(case.segmentation), description.labels, orientation=plan.orientation
     )
     images.check_same_grid(image, segmentation, case.name)
-    cropped = crop_image(image.voxels, image.geometry.spacing, plan)
+    where = f"case {case.name!r}"
+    cropped = crop_image(image.voxels, image.geometry.spacing, plan, where=where)
     for name, folder in missing:
         configuration = plan.configuration(name)
         voxels, nonzero = resample_case(cropped, configuration)

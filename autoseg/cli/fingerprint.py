@@ -36,16 +36,18 @@ def command(
     Example: autoseg fingerprint -d Task04_Hippocampus
     """
     from autoseg.io.workspace import find_raw_dataset, find_workspace
-    from autoseg.pipeline.fingerprint import measure_dataset
+    from autoseg.pipeline.fingerprint import keep_measured, measure_dataset
 
     place = find_workspace(workspace)
-    folder, fingerprint = measure_dataset(
+    measured = measure_dataset(
         find_raw_dataset(dataset, data=data, workspace=place),
         place,
         exclude=exclude,
         workers=workers,
         progress=make_progress(quiet=quiet),
     )
+    keep_measured(measured)
+    folder, fingerprint = measured.folder, measured.fingerprint
     emit(
         {
             "dataset": folder.name,

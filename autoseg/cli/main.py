@@ -42,6 +42,11 @@ SHOWN_PROBLEMS: Final = 10
 """Problems that are printed before the rest is only counted."""
 
 
+def keep_lines(command: click.Command) -> None:
+    r"""Let ``\b`` in a raw docstring be what it is to click: leave the lines below as they are."""
+    command.help = (command.help or "").replace(r"\b", "\b")
+
+
 class LazyVerbs(click.Group):
     """A group whose commands are imported when they are called, so that help stays fast."""
 
@@ -54,6 +59,7 @@ class LazyVerbs(click.Group):
         if cmd_name not in VERBS:
             return None
         command: click.Command = importlib.import_module(f"autoseg.cli.{cmd_name}").command
+        keep_lines(command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -72,6 +78,9 @@ def program() -> None:
     autoseg train 3d_fullres 0
     autoseg predict -i imgs -o masks
     """
+
+
+keep_lines(program)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

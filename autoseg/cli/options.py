@@ -12,6 +12,7 @@ from autoseg.core.errors import UsageError
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 FOLDER = click.Path(path_type=Path)
+FILE = click.Path(path_type=Path)
 
 
 def dataset_option(function: Function) -> Function:

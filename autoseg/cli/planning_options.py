@@ -3,14 +3,11 @@
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from autoseg.cli.options import FOLDER, plan_option
-
-if TYPE_CHECKING:
-    pass
+from autoseg.cli.options import FILE, FOLDER, plan_option
 
 NETWORKS = ("auto", "plain", "resenc", "resenc-m", "resenc-l", "resenc-xl")
 
@@ -39,18 +36,22 @@ def planning_options(function: Callable[..., Any]) -> Callable[..., Any]:
         help="Axes to mirror along; auto spares those whose sides the labels tell apart.",
     )
     @click.option("--like", type=FOLDER, default=None, help="Model folder whose grid to share.")
-    @click.option("--splits", type=FOLDER, default=None, help="JSON file of folds of your own.")
+    @click.option("--splits", type=FILE, default=None, help="JSON file of folds of your own.")
     @click.option(
         "--patients",
-        type=FOLDER,
+        type=FILE,
         default=None,
         help='JSON file {"case": "patient"}: one, one fold.',
     )
     @click.option(
-        "--patient-pattern", default="", help="Regular expression whose group names the patient."
+        "--patient-pattern", default=None, help="Regular expression whose group names the patient."
     )
     @plan_option
-    @click.option("--overwrite", is_flag=True, help="Replace a differing plan of this name.")
+    @click.option(
+        "--overwrite",
+        is_flag=True,
+        help="Replace a differing plan of this name, and folds where others are asked for.",
+    )
     @wraps(function)
     def with_request(
         *,
@@ -60,7 +61,7 @@ def planning_options(function: Callable[..., Any]) -> Callable[..., Any]:
         like: Path | None,
         splits: Path | None,
         patients: Path | None,
-        patient_pattern: str,
+        patient_pattern: str | None,
         plan: str,
         overwrite: bool,
         **others: Any,
@@ -72,7 +73,7 @@ def planning_options(function: Callable[..., Any]) -> Callable[..., Any]:
             name=plan,
             budget=budget_for(gpu_memory_gib, network=network, mirroring=mirroring),
             like=like,
-            splits=SplitRequest(file=splits, patients=patients, pattern=patient_pattern),
+            splits=SplitRequest(file=splits, patients=patients, pattern=patient_pattern or ""),
             overwrite=overwrite,
         )
         return function(planning=request, **others)

@@ -2,10 +2,12 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from autoseg.cli.console import make_progress
 from autoseg.cli.options import (
@@ -17,7 +19,8 @@ from autoseg.cli.options import (
     run_option,
     workers_option,
 )
-from autoseg.cli.training_options import training_options
+from autoseg.cli.training_options import TRAINING_OPTIONS, training_options
+from autoseg.core.errors import UsageError
 from autoseg.core.training_config import TrainingConfig
 
 if TYPE_CHECKING:
@@ -80,10 +83,11 @@ def command(
         workers=workers,
     )
     if validate_only:
+        _refuse_training_options()
         summaries = validate_again(training, folds, progress=progress)
     else:
         if with_previous is None and not as_json:
-            with_previous = _offer_previous(training)
+            with_previous = _offer_previous(training, folds)
         summaries = train(
             training,
             folds,
@@ -104,18 +108,38 @@ def command(
     )
 
 
-def _offer_previous(training: "Training") -> bool:
+def _refuse_training_options() -> None:
+    """Refuse options that say how to train where nothing is trained."""
+    context = click.get_current_context()
+    given = [
+        max(parameter.opts, key=len)
+        for parameter in context.command.params
+        if parameter.name in (*TRAINING_OPTIONS, "with_previous")
+        and context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise UsageError(
+            f"--validate-only trains nothing; {', '.join(given)} cannot be given with it",
+            hint="leave one of them out",
+        )
+
+
+def _offer_previous(training: "Training", folds: Sequence[int]) -> bool:
     """Ask a person at a terminal whether to train what is missing of the previous stage."""
     from autoseg.pipeline.cascade import missing_folds
+    from autoseg.pipeline.train import check_request
 
+    if not sys.stdin.isatty():
+        return False
     plan, splits = training.folder.read_plan(training.plan), training.folder.read_splits()
+    check_request(training.configuration, folds, plan, splits)
     missing = missing_folds(training, plan, splits)
-    if not missing or not sys.stdin.isatty():
+    if not missing or all(training.finished_summary(fold) for fold in folds):
         return False
     stage = plan.configuration(training.configuration).previous_stage
-    folds = ", ".join(map(str, missing))
+    listed = ", ".join(map(str, missing))
     return click.confirm(
-        f"{training.configuration} needs {stage} fold {folds}, not trained yet; train first?",
+        f"{training.configuration} needs {stage} fold {listed}, not trained yet; train first?",
         default=True,
         err=True,
     )

@@ -9,6 +9,9 @@ import click
 
 from autoseg.core.training_config import PRESETS, TrainingConfig, preset
 
+TRAINING_OPTIONS = ("preset_name", "epochs", "steps_per_epoch", "max_minutes", "seed")
+"""Names of the options below, as click knows them."""
+
 
 def training_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of training; the function gets them as one ``config``."""

@@ -64,6 +64,10 @@ class CaseMeasurement:
     """Foreground intensities by channel; None where the case has no foreground."""
     symmetric_pairs: tuple[SymmetricPair, ...] = ()
     """Labels that mirror each other, and along which axis."""
+    image_digests: tuple[str, ...] = ()
+    """SHA-256 of each image file as it is stored, with its data file or sidecar."""
+    extremes: tuple[tuple[float, float], ...] = ()
+    """Smallest and largest intensity of each channel, background included."""
     notes: tuple[str, ...] = ()
     """What the reader repaired or found worth saying."""
 

@@ -41,6 +41,8 @@ class Splits:
     """Version of this document."""
     folds: tuple[Fold, ...]
     """Folds by number."""
+    is_chosen: bool = False
+    """Whether the user named the folds, or the patients that they keep together."""
     decisions: tuple[Decision, ...] = ()
     """Which rule made them, and with which numbers."""
 

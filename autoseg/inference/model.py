@@ -243,15 +243,15 @@ def _read_previous(
     if stage is None:
         return None
     inside = folder / "previous_stage"
-    beside = folder.resolve().parents[1] / stage.configuration / stage.run
+    beside = folder.resolve().parent.parent / stage.configuration / stage.run
     place = inside if (inside / MODEL_FILE).is_file() else beside
     try:
         model = read_model(place, device, mirror=mirror)
     except UsageError as error:
         raise UsageError(
-            f"{folder}: is the second stage of a cascade; its first stage is missing: {error}",
+            f"{folder}: is the second stage of a cascade; its first stage cannot be read: {error}",
             rule="E-MODEL-61",
-            hint=f"copy the model folder of {stage.configuration} to {inside}",
+            hint=f"copy the model folder of {stage.configuration} to {inside}; or: {error.hint}",
         ) from error
     if model.digests != stage.weights_digests:
         raise UsageError(

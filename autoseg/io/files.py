@@ -25,6 +25,9 @@ TEMPORARY_SUFFIX: Final = ".autoseg-part"
 FOREIGN_PART_S: Final = 24 * 3600
 """Age from which a temporary file of another host counts as left over, seconds."""
 
+LOCK_POLL_S: Final = 0.5
+"""How often a lock that is waited for is tried, seconds."""
+
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN: Final = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR}
 
@@ -136,7 +139,7 @@ def append_line(path: Path, line: str) -> None:
 
 
 @contextmanager
-def lock(folder: Path, command: str) -> Iterator[None]:
+def lock(folder: Path, command: str, *, wait: bool = False) -> Iterator[None]:
     """Hold a folder for one command; the kernel releases it when the process ends.
 
     Parameters
@@ -145,15 +148,19 @@ def lock(folder: Path, command: str) -> Iterator[None]:
         Folder to hold; it is created. Left-overs of killed runs in it are removed.
     command : str
         What holds it, for the message that others get.
+    wait : bool
+        Whether to wait until another process lets go of it.
 
     Raises
     ------
     LockedError
-        If another process holds the folder.
+        If another process holds the folder, and it is not waited for.
     """
     ensure_writable(folder)
     with _open_lock(folder / ".lock") as file:
-        if not _try_lock(file.fileno()):
+        while not (held := _try_lock(file.fileno())) and wait:
+            time.sleep(LOCK_POLL_S)
+        if not held:
             file.seek(0)
             holder = file.read().decode(errors="replace").strip() or "another process"
             raise LockedError(

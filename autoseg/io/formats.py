@@ -39,6 +39,11 @@ class Format:
     """Whether what was encoded is decoded again and compared."""
 
 
+def sidecar_places(path: Path) -> tuple[Path, ...]:
+    """Return where a file may have to lie beside a segmentation: nowhere for most formats."""
+    return (sidecar_path(path),) if path.name.lower().endswith(TIFF_ENDINGS) else ()
+
+
 def sidecar_of(path: Path, geometry: Geometry) -> tuple[Path, bytes] | None:
     """Return the file that has to lie beside a segmentation, or None.
 

@@ -44,7 +44,9 @@ LARGEST_MEMORY_FRACTION: Final = 0.4
 _CHUNK_BYTES: Final = 2**18
 
 
-class _Hasher(Protocol):
+class Hasher(Protocol):
+    """What computes a digest piece by piece."""
+
     def update(self, data: bytes, /) -> None:
         """Take in data."""
 
@@ -72,7 +74,7 @@ class _Attempt:
     """The file."""
     stack: ExitStack
     """Closes what was opened."""
-    hasher: _Hasher = field(default_factory=hashlib.sha256)
+    hasher: Hasher = field(default_factory=hashlib.sha256)
     """Takes in every byte."""
     opened: list[tuple[IO[bytes], os.stat_result]] = field(default_factory=list)
     """Files, and what they were when they were opened."""
@@ -80,12 +82,12 @@ class _Attempt:
     def chunks(self, name: str) -> Iterator[bytes]:
         """Open a regular file in the folder and return its content piece by piece."""
         path = self.path.with_name(name)
-        _check_regular(path, path.stat().st_mode)
+        check_regular(path, path.stat().st_mode)
         # A FIFO that takes the file's place after the check must not block the open.
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         file = self.stack.enter_context(os.fdopen(os.open(path, flags), "rb", buffering=0))
         before = os.fstat(file.fileno())
-        _check_regular(path, before.st_mode)
+        check_regular(path, before.st_mode)
         self.opened.append((file, before))
         return self._pieces(file)
 
@@ -262,7 +264,8 @@ def _stamp(status: os.stat_result) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _check_regular(path: Path, mode: int) -> None:
+def check_regular(path: Path, mode: int) -> None:
+    """Refuse what is no regular file (E-FILE-11), given its mode: a pipe would be waited for."""
     if stat.S_ISREG(mode):
         return
     kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, socket or device"

@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 from autoseg.core.errors import InputError, ResourceError
-from autoseg.io.guard import file_ending
+from autoseg.io.guard import Hasher, check_regular, file_ending
 from autoseg.io.metaimage_header import parse_metaimage
 from autoseg.io.tiff_sidecar import TIFF_ENDINGS, sidecar_names
 from autoseg.io.volume_header import LONGEST_HEADER_BYTES
@@ -20,26 +20,35 @@ def stored_digest(path: Path) -> str:
 
     Raises
     ------
+    ImageFileError
+        E-FILE-11 if the file or what belongs to it is a pipe, device or folder.
     ResourceError
-        If the file, its data file or its sidecar cannot be read.
+        If the file, its data file or its sidecar cannot be read; a data file that is missing is
+        the reader's to refuse.
     """
     hasher = hashlib.sha256()
-    for part in (path, *_belonging(path)):
-        try:
-            with part.open("rb") as file:
-                while chunk := file.read(2**18):
-                    hasher.update(chunk)
-        except OSError as error:
-            raise ResourceError(
-                f"{part}: cannot be read ({error.strerror})",
-                rule="E-RES-62",
-                hint="check that the file is there and that you may read it",
-            ) from error
+    _take_in(hasher, path)
+    for part in _belonging(path):
+        _take_in(hasher, part)
     return hasher.hexdigest()
 
 
+def _take_in(hasher: Hasher, path: Path) -> None:
+    try:
+        check_regular(path, path.stat().st_mode)
+        with path.open("rb") as file:
+            while chunk := file.read(2**18):
+                hasher.update(chunk)
+    except OSError as error:
+        raise ResourceError(
+            f"{path}: cannot be read ({error.strerror})",
+            rule="E-RES-62",
+            hint="check that the file is there and that you may read it",
+        ) from error
+
+
 def _belonging(path: Path) -> list[Path]:
-    """Return the data file or the sidecar of an image."""
+    """Return the data file or the sidecar of an image, unless it is missing."""
     ending = file_ending(path)
     if ending in TIFF_ENDINGS:
         return [p for p in map(path.with_name, sidecar_names(path.stem)) if p.is_file()][:1]
@@ -50,4 +59,5 @@ def _belonging(path: Path) -> list[Path]:
             header = parse_metaimage(file.read(LONGEST_HEADER_BYTES), str(path))
     except (OSError, InputError):
         return []  # whoever reads the image says what is wrong
-    return [path.with_name(header.data_file)] if header.data_file else []
+    data = path.with_name(header.data_file) if header.data_file else path
+    return [data] if data != path and data.exists() else []

@@ -18,7 +18,7 @@ from autoseg.core.labels import Labels
 from autoseg.io import files
 from autoseg.io.formats import FORMATS, encoded, sidecar_of
 from autoseg.io.guard import default_limit_bytes, file_ending, guarded_bytes
-from autoseg.io.voxels import Decoded, intensities, label_map
+from autoseg.io.voxels import Decoded, constant_notes, intensities, label_map
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,11 +83,12 @@ def read_image(
         If it may not be read.
     """
     decoded, digest = _decode(path, orientation, limit_bytes)
+    voxels = intensities(decoded, str(path))
     return Image(
-        voxels=intensities(decoded, str(path)),
+        voxels=voxels,
         geometry=decoded.geometry,
         digests=(digest,),
-        notes=_named(path, decoded.notes),
+        notes=_named(path, (*decoded.notes, *constant_notes(voxels))),
     )
 
 

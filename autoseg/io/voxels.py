@@ -76,6 +76,16 @@ def intensities(decoded: Decoded, where: str) -> npt.NDArray[np.float32]:
     return image
 
 
+def constant_notes(image: npt.NDArray[np.float32]) -> tuple[str, ...]:
+    """Return a note for each channel of an image (C, *spatial) in which nothing can be seen."""
+    places = (f"channel {index} " if len(image) > 1 else "" for index in range(len(image)))
+    return tuple(
+        f"{place}holds {channel.min():g} in every voxel"
+        for place, channel in zip(places, image, strict=True)
+        if channel.min() == channel.max()
+    )
+
+
 def label_map(
     decoded: Decoded, labels: Labels, where: str
 ) -> tuple[npt.NDArray[np.unsignedinteger], tuple[str, ...]]:

@@ -20,4 +20,5 @@ def label_channels(label_map: Tensor, labels: int) -> Tensor:
         On the same device.
     """
     numbers = torch.arange(1, labels + 1, device=label_map.device)
-    return (label_map[None] == numbers.reshape(-1, *(1,) * label_map.ndim)).float()
+    # uint16 compares with no other type.
+    return (label_map.long()[None] == numbers.reshape(-1, *(1,) * label_map.ndim)).float()

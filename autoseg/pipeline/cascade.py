@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from autoseg.core.errors import DamagedError, UsageError
-from autoseg.core.folds import Fold, Splits
+from autoseg.core.folds import Splits
 from autoseg.core.model import MODEL_FILE, RECORD_FILE, FoldRecord, ModelDescription, PreviousStage
 from autoseg.core.plan import Plan
 from autoseg.execution.executor import run_tasks
@@ -66,12 +66,13 @@ def find_previous_stage(training: Training, plan: Plan, splits: Splits) -> Previ
             rule="E-RUN-78",
             hint="train both stages in another --run NAME",
         )
+    previous.check_folds(splits)
+    records = (previous.fold_folder(n) / RECORD_FILE for n in range(len(splits.folds)))
     return PreviousStage(
         configuration=plan.configuration(previous.configuration).name,
         run=previous.run,
         weights_digests=tuple(
-            _fold_record(previous, number, fold).weights_digest
-            for number, fold in enumerate(splits.folds)
+            documents.read_stored(record, FoldRecord).weights_digest for record in records
         ),
     )
 
@@ -100,9 +101,16 @@ def prepare_predictions(
     previous = previous_training(training, description.plan)
     assert previous is not None  # the description says that there is one
     cases = training.folder.store(grid_key(description.plan, description.configuration))
+    # A case that several folds validate takes the prediction of the first of them.
+    folds = {
+        name: number
+        for number, fold in reversed(list(enumerate(splits.folds)))
+        for name in fold.validation
+    }
     tasks = [
         PreviousTask(
             name=name,
+            fold=number,
             prediction=_validation_folder(previous, number)
             / f"{name}{description.dataset.file_ending}",
             digest=_prediction_digest(previous, number, name),
@@ -112,10 +120,10 @@ def prepare_predictions(
             cases=cases,
             output=training.previous_folder,
         )
-        for number, fold in enumerate(splits.folds)
-        for name in fold.validation
+        for name, number in sorted(folds.items())
     ]
-    needed = estimate(training.folder.read_fingerprint(), description.plan, (), 1)
+    stores = ((training.configuration, training.previous_folder),)
+    needed = estimate(training.folder.read_fingerprint(), description.plan, stores, 1)
     count = worker_count(training.workers, task_bytes=needed.memory_bytes, tasks=len(tasks))
     progress.start(f"{previous.configuration} predictions", len(tasks))
     for outcome in run_tasks(prepare_previous, tasks, workers=count, name=lambda task: task.name):
@@ -127,18 +135,6 @@ def prepare_predictions(
 
 def _validation_folder(training: Training, number: int) -> Path:
     return training.fold_folder(number) / "validation"
-
-
-def _fold_record(training: Training, number: int, fold: Fold) -> FoldRecord:
-    path = training.fold_folder(number) / RECORD_FILE
-    record = documents.read_stored(path, FoldRecord)
-    if record.fold != fold:
-        raise UsageError(
-            f"{path}: was trained before the dataset's cases or folds changed",
-            rule="E-RUN-78",
-            hint="train both stages in another --run NAME",
-        )
-    return record
 
 
 def _prediction_digest(training: Training, number: int, name: str) -> str:

@@ -1,7 +1,7 @@
 """``autoseg fingerprint``: read a raw dataset and measure every case."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autoseg.core.dataset import Dataset, exclude_cases
@@ -14,6 +14,7 @@ from autoseg.io import documents, files
 from autoseg.io.datasets import read_dataset
 from autoseg.io.workspace import DatasetFolder, Workspace
 from autoseg.pipeline.changes import measurement_tasks
+from autoseg.pipeline.splits import SplitRequest, with_patients
 from preprocessing.findings import dataset_notes, equal_images
 from preprocessing.fingerprint import measure_case, summarize
 
@@ -21,15 +22,28 @@ SMALL_TASK_BYTES = 2**30
 """Memory that is set aside for measuring one case before anything is known of its size."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """A dataset, and what was measured of it."""
+
+    folder: DatasetFolder
+    """Its folder in the workspace."""
+    dataset: Dataset
+    """Its description and cases."""
+    fingerprint: Fingerprint
+    """What was measured."""
+
+
 def measure_dataset(
     raw: Path,
     workspace: Workspace,
     *,
     exclude: Sequence[str] = (),
+    splits: SplitRequest | None = None,
     workers: int | None,
     progress: Progress,
-) -> tuple[DatasetFolder, Fingerprint]:
-    """Measure a raw dataset and keep in the workspace what was measured.
+) -> Measured:
+    """Measure a raw dataset; what was measured of single cases is kept as a cache.
 
     Parameters
     ----------
@@ -39,6 +53,8 @@ def measure_dataset(
         Where to keep what was measured. Cases measured before are not read again.
     exclude : sequence of str
         Cases to leave out of everything.
+    splits : SplitRequest, optional
+        Tells the patient of each case, which may have several images.
     workers : int or None
         Worker processes; None lets the machine decide.
     progress : Progress
@@ -46,10 +62,8 @@ def measure_dataset(
 
     Returns
     -------
-    DatasetFolder
-        The dataset's folder in the workspace.
-    Fingerprint
-        What was measured.
+    Measured
+        For `keep_measured`, once nothing speaks against it.
 
     Raises
     ------
@@ -61,6 +75,7 @@ def measure_dataset(
         problems. What was measured of the good cases is kept.
     """
     dataset = exclude_cases(read_dataset(raw), exclude)
+    dataset = dataset if splits is None else with_patients(dataset, splits)
     folder = workspace.dataset(dataset.description.name)
     files.ensure_writable(folder.path)
     with files.lock(folder.path, f"fingerprint of {dataset.description.name}"):
@@ -71,13 +86,26 @@ def measure_dataset(
         fingerprint = summarize(measured, dataset.description.name)
         notes = (*dataset_notes(measured, dataset.description), *copy_notes, *fingerprint.notes)
         fingerprint = replace(fingerprint, notes=notes)
-        documents.write(folder.dataset_file, dataset)
-        documents.write(folder.fingerprint_file, fingerprint)
+    _tell_returned(folder, dataset, progress)
     for note in fingerprint.notes[:10]:
         progress.note(f"note: {note}")
     if len(fingerprint.notes) > 10:
         progress.note(f"note: and {len(fingerprint.notes) - 10} more in {folder.fingerprint_file}")
-    return folder, fingerprint
+    return Measured(folder=folder, dataset=dataset, fingerprint=fingerprint)
+
+
+def keep_measured(measured: Measured) -> None:
+    """Write the dataset's description and fingerprint into the workspace."""
+    documents.write(measured.folder.dataset_file, measured.dataset)
+    documents.write(measured.folder.fingerprint_file, measured.fingerprint)
+
+
+def _tell_returned(folder: DatasetFolder, dataset: Dataset, progress: Progress) -> None:
+    """Say which cases were left out before and are not any more."""
+    if folder.dataset_file.exists():
+        back = set(folder.read_dataset().excluded).difference(dataset.excluded)
+        if back := back.intersection(case.name for case in dataset.cases):
+            progress.note(f"note: excluded before and back again: {', '.join(sorted(back))}")
 
 
 def _check_origin(dataset: Dataset, folder: DatasetFolder) -> None:

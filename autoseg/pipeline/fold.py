@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autoseg.core.errors import AutosegError, DamagedError, UsageError
-from autoseg.core.folds import Fold
+from autoseg.core.folds import Fold, Splits
 from autoseg.core.model import RECORD_FILE, WEIGHTS_FILE, FoldRecord, ModelDescription
 from autoseg.core.training_config import TrainingConfig
 from autoseg.core.version import __version__
@@ -52,7 +52,7 @@ class Training:
     @property
     def previous_folder(self) -> Path:
         """Where a cascade keeps what the previous stage predicted, on its own grid."""
-        return self.model_folder / "previous_stage"
+        return self.model_folder / "previous_predictions"
 
     def fold_folder(self, number: int) -> Path:
         """Where a fold goes."""
@@ -62,7 +62,8 @@ class Training:
         """Return the validation of a fold that is trained and validated, else None.
 
         Finished means that the weights are those that the fold's record names, and that the
-        summary of the validation can be read.
+        summary of the validation can be read. Whether it was trained on the present folds,
+        `check_folds` tells.
         """
         folder = self.fold_folder(number)
         try:
@@ -71,6 +72,26 @@ class Training:
             return documents.read(_summary_file(folder), Summary) if intact else None
         except AutosegError:
             return None
+
+    def check_folds(self, splits: Splits) -> None:
+        """Refuse to mix folds of different splits in one model.
+
+        Raises
+        ------
+        UsageError
+            E-RUN-78 if some fold of the run was trained on other cases than the splits say now.
+        """
+        for path in sorted(self.model_folder.glob(f"fold_*/{RECORD_FILE}")):
+            name = path.parent.name.removeprefix("fold_")
+            number = int(name) if name.isdigit() else len(splits.folds)
+            record = documents.read_stored(path, FoldRecord)
+            if number >= len(splits.folds) or record.fold != splits.folds[number]:
+                raise UsageError(
+                    f"{path}: fold {name} was trained on other cases than the dataset's folds "
+                    "have now",
+                    rule="E-RUN-78",
+                    hint="train another --run NAME, or plan with the folds that it was trained on",
+                )
 
 
 def train_one(
@@ -110,7 +131,6 @@ def train_one(
     device = choose_device(training.device)
     setup = _gather(training, description, number, fold, device, progress)
     journal = Journal(path=setup.folder / "run.jsonl")
-    _check_fold_record(setup)
     if not (setup.folder / RECORD_FILE).exists():
         tell_start(setup, progress)
         journal.record("start", device=str(setup.device), fold=number, version=__version__)
@@ -143,26 +163,28 @@ def require_trained(training: Training, number: int) -> None:
 
 
 def forget_validation(training: Training, number: int) -> None:
-    """Remove the scores of a fold, so that it is validated anew; predictions stay until then."""
+    """Remove the scores of a fold's cases, so that they are validated anew.
+
+    Once only: killed in between, the same call carries on, until `remember_validation`.
+    """
     folder = training.fold_folder(number)
-    files.remove(_summary_file(folder))
-    for record in (folder / "validation" / "cases").glob("*.json"):
-        files.remove(record)
+    if not _anew_file(folder).exists():
+        for record in (folder / "validation" / "cases").glob("*.json"):
+            files.remove(record)
+        files.write_atomically(_anew_file(folder), b"")
+
+
+def remember_validation(training: Training, number: int) -> None:
+    """Say that a fold is validated anew."""
+    files.remove(_anew_file(training.fold_folder(number)))
+
+
+def _anew_file(folder: Path) -> Path:
+    return folder / "validation" / ".anew"
 
 
 def _summary_file(folder: Path) -> Path:
     return folder / "validation" / "summary.json"
-
-
-def _check_fold_record(setup: "FoldSetup") -> None:
-    """Refuse to validate a trained fold on other cases than those it was kept away from."""
-    path = setup.folder / RECORD_FILE
-    if path.exists() and documents.read_stored(path, FoldRecord).fold != setup.fold:
-        raise UsageError(
-            f"{setup.folder}: was trained before the dataset's cases changed",
-            rule="E-RUN-78",
-            hint="train another --run NAME",
-        )
 
 
 def _gather(

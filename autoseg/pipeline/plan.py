@@ -7,10 +7,12 @@ from typing import cast
 from autoseg.core.dataset import DatasetDescription
 from autoseg.core.errors import UsageError
 from autoseg.core.fingerprint import Fingerprint
+from autoseg.core.folds import Splits
 from autoseg.core.model import MODEL_FILE, ModelDescription
 from autoseg.core.plan import Plan
 from autoseg.io import documents
 from autoseg.io.workspace import DatasetFolder, Workspace
+from autoseg.pipeline.fingerprint import Measured
 from autoseg.pipeline.splits import SplitRequest, decide_splits
 from autoseg.reporting.explanation import explain_plan
 from planners.budget import Mirroring, NetworkName, PlannerBudget, budget_of_preset
@@ -55,7 +57,30 @@ def make_plan(folder: DatasetFolder, workspace: Workspace, request: PlanRequest)
     UsageError
         If another plan of this name, or other folds, exist and may not be replaced.
     """
-    fingerprint, dataset = folder.read_fingerprint(), folder.read_dataset()
+    measured = Measured(
+        folder=folder, dataset=folder.read_dataset(), fingerprint=folder.read_fingerprint()
+    )
+    plan, splits = decide_plan(measured, request)
+    keep_plan(folder, workspace, plan, splits)
+    return plan
+
+
+def decide_plan(measured: Measured, request: PlanRequest) -> tuple[Plan, Splits]:
+    """Decide on a plan and on folds without writing anything.
+
+    Parameters
+    ----------
+    measured : Measured
+        A dataset that was measured.
+    request : PlanRequest
+        What the plan shall be.
+
+    Raises
+    ------
+    UsageError
+        If another plan of this name, or other folds, exist and may not be replaced.
+    """
+    folder, dataset, fingerprint = measured.folder, measured.dataset, measured.fingerprint
     plan = _decide(request, fingerprint, dataset.description)
     splits = decide_splits(
         folder, fingerprint, dataset, request.splits, overwrite=request.overwrite
@@ -68,10 +93,14 @@ def make_plan(folder: DatasetFolder, workspace: Workspace, request: PlanRequest)
                 f"{path}: holds another plan, made for other data or with other options",
                 hint="choose another --plan NAME, or --overwrite to replace it",
             )
-    documents.write(path, plan)
+    return plan, splits
+
+
+def keep_plan(folder: DatasetFolder, workspace: Workspace, plan: Plan, splits: Splits) -> None:
+    """Write a plan and the folds, and make the dataset the current one."""
+    documents.write(folder.plan_file(plan.name), plan)
     documents.write(folder.splits_file, splits)
     workspace.set_current(folder.name)
-    return plan
 
 
 def _decide(

@@ -6,8 +6,8 @@ from pathlib import Path
 from autoseg.core.plan import Plan
 from autoseg.execution.progress import Progress
 from autoseg.io.workspace import DatasetFolder, Workspace
-from autoseg.pipeline.fingerprint import measure_dataset
-from autoseg.pipeline.plan import PlanRequest, make_plan
+from autoseg.pipeline.fingerprint import keep_measured, measure_dataset
+from autoseg.pipeline.plan import PlanRequest, decide_plan, keep_plan
 from autoseg.pipeline.preprocess import preprocess_cases
 
 
@@ -41,9 +41,47 @@ def plan_and_preprocess(
     int
         Cases that had to be preprocessed.
     """
-    folder, _ = measure_dataset(raw, workspace, exclude=exclude, workers=workers, progress=progress)
-    plan = make_plan(folder, workspace, planning)
+    folder, plan = plan_raw(
+        raw, workspace, planning, exclude=exclude, workers=workers, progress=progress
+    )
     made = preprocess_cases(
         folder, plan, configurations=configurations, workers=workers, progress=progress
     )
     return folder, plan, made
+
+
+def plan_raw(
+    raw: Path,
+    workspace: Workspace,
+    planning: PlanRequest,
+    *,
+    exclude: Sequence[str] = (),
+    workers: int | None = None,
+    progress: Progress,
+) -> tuple[DatasetFolder, Plan]:
+    """Measure and plan a raw dataset; nothing is written until nothing speaks against the plan.
+
+    Parameters
+    ----------
+    raw, workspace, planning, exclude, workers, progress
+        As in `plan_and_preprocess`.
+
+    Returns
+    -------
+    DatasetFolder
+        The dataset in the workspace.
+    Plan
+        The plan.
+    """
+    measured = measure_dataset(
+        raw,
+        workspace,
+        exclude=exclude,
+        splits=planning.splits,
+        workers=workers,
+        progress=progress,
+    )
+    plan, splits = decide_plan(measured, planning)
+    keep_measured(measured)
+    keep_plan(measured.folder, workspace, plan, splits)
+    return measured.folder, plan

@@ -19,7 +19,7 @@ from autoseg.execution.machine import memory_errors
 from autoseg.execution.progress import Progress
 from autoseg.io import documents, files, images
 from autoseg.io.datasets import images_for_prediction
-from autoseg.io.formats import sidecar_of
+from autoseg.io.formats import sidecar_of, sidecar_places
 from autoseg.io.guard import file_ending
 from autoseg.io.image_digest import stored_digest
 from autoseg.io.workspace import DatasetFolder
@@ -41,7 +41,7 @@ class PredictedCase:
     input_digests: tuple[str, ...]
     """SHA-256 of each image file."""
     output_digest: str
-    """SHA-256 of the segmentation's file; recorded before the file is written."""
+    """SHA-256 of the segmentation's file and its sidecar; recorded before they are written."""
     weights_digests: tuple[str, ...]
     """SHA-256 of the weights of every fold that was averaged."""
     mirror: bool
@@ -213,17 +213,18 @@ def _predict_case(
         segmentation = model.predict(image.voxels, image.geometry.spacing, on_tile=tell)
     output = _output_file(request, case)
     data = images.encode_segmentation(output, segmentation, image.geometry)
+    sidecar = sidecar_of(output, image.geometry)
     files.remove(output)
     recorded[case.name] = PredictedCase(
         case=case.name,
         input_digests=image.digests,
-        output_digest=files.digest(data),
+        output_digest=files.digest(data + (sidecar[1] if sidecar else b"")),
         weights_digests=model.all_digests,
         mirror=model.mirror,
         notes=image.notes,
     )
     _write_manifest(request, model, recorded)
-    if sidecar := sidecar_of(output, image.geometry):
+    if sidecar:
         files.write_atomically(*sidecar)
     files.write_atomically(output, data)
 
@@ -256,13 +257,14 @@ def _recorded_cases(request: Prediction, cases: Sequence[Case]) -> dict[str, Pre
     recorded = {}
     for record in present:
         for output in (request.output / f"{record.case}{ending}" for ending in endings):
-            if output.is_file() and files.digest_file(output) == record.output_digest:
+            if output.is_file() and stored_digest(output) == record.output_digest:
                 recorded[record.case] = record
     for case in cases:
         output = _output_file(request, case)
-        if output.exists() and case.name not in recorded and not request.overwrite:
+        written = [path for path in (output, *sidecar_places(output)) if path.exists()]
+        if written and case.name not in recorded and not request.overwrite:
             raise UsageError(
-                f"{output}: is in the way; autoseg did not write it, or it was changed",
+                f"{written[0]}: is in the way; autoseg did not write it, or it was changed",
                 hint="choose another -o FOLDER, or --overwrite to replace it",
             )
     return recorded

@@ -10,9 +10,9 @@ from autoseg.core.training_config import TrainingConfig
 from autoseg.evaluation.summary import Summary
 from autoseg.execution.progress import Progress
 from autoseg.io.workspace import DatasetFolder, Workspace
-from autoseg.pipeline.fingerprint import measure_dataset
 from autoseg.pipeline.fold import Training
-from autoseg.pipeline.plan import PlanRequest, make_plan
+from autoseg.pipeline.plan import PlanRequest
+from autoseg.pipeline.plan_and_preprocess import plan_raw
 from autoseg.pipeline.preprocess import preprocess_cases
 from autoseg.pipeline.train import check_request, train
 
@@ -69,17 +69,17 @@ def run(request: RunRequest, *, progress: Progress, started: float | None = None
     -------
     RunResult
     """
-    folder, _ = measure_dataset(
+    folder, plan = plan_raw(
         request.raw,
         request.workspace,
+        request.planning,
         exclude=request.exclude,
         workers=request.workers,
         progress=progress,
     )
-    plan = make_plan(folder, request.workspace, request.planning)
     splits = folder.read_splits()
     folds = request.folds or tuple(range(len(splits.folds)))
-    for configuration in request.configurations:
+    for configuration in request.configurations or plan.names:
         check_request(configuration, folds, plan, splits)
     work = order_work(plan, request.configurations, folds, len(splits.folds))
     configurations = list(dict(work))
@@ -99,7 +99,8 @@ def run(request: RunRequest, *, progress: Progress, started: float | None = None
             workers=request.workers,
         )
         for fold in numbers:
-            summaries[configuration, fold] = _train_or_read(training, fold, progress, started)
+            done = train(training, [fold], keep_finished=True, progress=progress, started=started)
+            summaries[configuration, fold] = done[fold]
             started = monotonic()
     return RunResult(dataset=folder, summaries=summaries)
 
@@ -131,11 +132,6 @@ def order_work(
     # A dict keeps the place of its first entry, so a stage may stand behind the one that needs it.
     ranked = sorted(work, key=lambda name: plan.configuration(name).previous_stage is not None)
     return [(name, work[name]) for name in ranked]
-
-
-def _train_or_read(training: Training, fold: int, progress: Progress, started: float) -> Summary:
-    finished = training.finished_summary(fold)
-    return finished or train(training, [fold], progress=progress, started=started)[fold]
 
 
 def fold_table(summaries: dict[tuple[str, int], Summary]) -> Sequence[str]:

@@ -1,6 +1,6 @@
 """Which folds a dataset gets: nnU-Net's own, by patients, or the user's; once made, they stay."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autoseg.core.dataset import Dataset, set_patients
@@ -29,11 +29,6 @@ class SplitRequest:
                 "--patients and --patient-pattern both name the patients", hint="leave one out"
             )
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing is asked for."""
-        return self.file is None and self.patients is None and not self.pattern
-
 
 def decide_splits(
     folder: DatasetFolder,
@@ -61,7 +56,8 @@ def decide_splits(
     Returns
     -------
     Splits
-        Earlier folds of the same cases are kept where nothing is asked for.
+        Earlier folds of the same cases are kept where nobody chooses others: no option, no key
+        ``patients`` and no file beside the dataset.
 
     Raises
     ------
@@ -69,14 +65,15 @@ def decide_splits(
         If earlier folds differ from those asked for, or were made from what is not given now.
     """
     wanted = _make(fingerprint, dataset, request)
-    if overwrite or not folder.splits_file.exists():
+    if not folder.splits_file.exists():
         return wanted
     present = folder.read_splits()
-    if present.folds == wanted.folds:
+    same_cases = _cases(present.folds) == {case.name for case in dataset.cases}
+    if not wanted.is_chosen and same_cases:
+        return present  # with --overwrite as well: it speaks of the plan
+    if present.folds == wanted.folds or overwrite:
         return wanted
-    if request.is_empty and _cases(present.folds) == {case.name for case in dataset.cases}:
-        return present
-    if request.is_empty and present.folds == split_cases(_cases(present.folds)).folds:
+    if not wanted.is_chosen and not present.is_chosen:
         return wanted  # cases came or went, and nobody had chosen the folds of the others
     raise UsageError(
         f"{folder.splits_file}: holds other folds, made for other cases or with other options",
@@ -86,10 +83,11 @@ def decide_splits(
 
 def _make(fingerprint: Fingerprint, dataset: Dataset, request: SplitRequest) -> Splits:
     names = [case.name for case in dataset.cases]
-    patients = _with_patients(dataset, names, request).patients
+    patients = with_patients(dataset, request).patients
     file = request.file or splits_beside(Path(dataset.folder))
     if file is not None:
-        return own_splits(file, names, patients=patients, excluded=dataset.excluded)
+        own = own_splits(file, names, patients=patients, excluded=dataset.excluded)
+        return replace(own, is_chosen=True)
     values = dataset.description.labels.file_values[1:]
     classes = {
         case.name: frozenset(
@@ -99,14 +97,16 @@ def _make(fingerprint: Fingerprint, dataset: Dataset, request: SplitRequest) -> 
         )
         for case in fingerprint.cases
     }
-    return split_cases(names, classes=classes, patients=patients)
+    made = split_cases(names, classes=classes, patients=patients)
+    return replace(made, is_chosen=patients is not None)
 
 
-def _with_patients(dataset: Dataset, names: list[str], request: SplitRequest) -> Dataset:
+def with_patients(dataset: Dataset, request: SplitRequest) -> Dataset:
+    """Return the dataset with the patients that are asked for, or else with its own."""
     if request.patients is not None:
         return set_patients(dataset, read_patients(request.patients), str(request.patients))
     if request.pattern:
-        found = patients_by_pattern(names, request.pattern)
+        found = patients_by_pattern([case.name for case in dataset.cases], request.pattern)
         return set_patients(dataset, found, "--patient-pattern")
     return dataset
 

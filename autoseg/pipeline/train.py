@@ -1,10 +1,11 @@
 """``autoseg train``: one or several folds of a configuration, to a validated model."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from pathlib import Path
 from time import monotonic
 
-from autoseg.core.errors import UsageError
-from autoseg.core.folds import Splits
+from autoseg.core.errors import DamagedError, UsageError
+from autoseg.core.folds import Fold, Splits
 from autoseg.core.model import MODEL_FILE, RECORD_FILE, ModelDescription
 from autoseg.core.plan import Plan
 from autoseg.core.training_config import training_decisions
@@ -12,7 +13,7 @@ from autoseg.core.version import __version__
 from autoseg.evaluation.summary import Summary
 from autoseg.execution.progress import Progress
 from autoseg.io import documents, files
-from autoseg.io.store import has_record
+from autoseg.io.store import read_record
 from autoseg.pipeline.cascade import (
     find_previous_stage,
     missing_folds,
@@ -20,7 +21,13 @@ from autoseg.pipeline.cascade import (
     previous_training,
 )
 from autoseg.pipeline.changes import changed_cases
-from autoseg.pipeline.fold import Training, forget_validation, require_trained, train_one
+from autoseg.pipeline.fold import (
+    Training,
+    forget_validation,
+    remember_validation,
+    require_trained,
+    train_one,
+)
 from autoseg.pipeline.preprocess import preprocess_cases
 from preprocessing.runner import grid_key
 
@@ -30,6 +37,7 @@ def train(
     folds: Sequence[int],
     *,
     with_previous: bool = False,
+    keep_finished: bool = False,
     progress: Progress,
     started: float | None = None,
 ) -> dict[int, Summary]:
@@ -43,6 +51,8 @@ def train(
         Numbers of the folds.
     with_previous : bool
         Whether the missing folds of a cascade's previous stage are trained first.
+    keep_finished : bool
+        Whether it is fine that all folds are finished; their summaries are returned then.
     progress : Progress
         Told about every step.
     started : float, optional
@@ -67,13 +77,6 @@ def train(
     started = monotonic() if started is None else started
     plan, splits = training.folder.read_plan(training.plan), training.folder.read_splits()
     check_request(training.configuration, folds, plan, splits)
-    finished = {number: training.finished_summary(number) for number in folds}
-    if all(finished.values()):
-        raise UsageError(
-            f"{training.model_folder}: fold {', '.join(map(str, folds))} is trained and validated "
-            "already",
-            hint="train another --run NAME, or go on: autoseg predict -i imgs -o masks",
-        )
     choose_device(training.device)  # refuse a wrong one before anything is written
     for note in changed_cases(training.folder, splits):
         progress.note(note)
@@ -81,15 +84,26 @@ def train(
         _train_previous(training, plan, splits, progress)
         started = monotonic()
     description = _describe(training, plan, splits)
+    _check_run(training, description)
+    training.check_folds(splits)
+    finished = {number: training.finished_summary(number) for number in folds}
+    if all(finished.values()) and not keep_finished:
+        raise UsageError(
+            f"{training.model_folder}: fold {', '.join(map(str, folds))} is trained and validated "
+            "already",
+            hint="train another --run NAME, or go on: autoseg predict -i imgs -o masks",
+        )
     files.ensure_writable(training.model_folder)
     summaries = {}
     for number, summary in finished.items():
         if summary is not None:
-            progress.note(f"fold {number} is trained and validated already")
+            if not keep_finished:
+                progress.note(f"fold {number} is trained and validated already")
             summaries[number] = summary
             continue
         with files.lock(training.fold_folder(number), f"training of fold {number}"):
-            _start_run(training, description)
+            if not _check_run(training, description):
+                documents.write(training.model_folder / MODEL_FILE, description)
             _prepare_cascade(training, description, splits, progress)
             summaries[number] = train_one(
                 training,
@@ -125,20 +139,30 @@ def validate_again(
     Raises
     ------
     UsageError
-        If a fold does not exist or is not trained.
+        If a fold does not exist, is not trained, or was trained on other labels or cases than the
+        dataset has now.
     """
+    from autoseg.networks.device import choose_device
+
     plan, splits = training.folder.read_plan(training.plan), training.folder.read_splits()
     check_request(training.configuration, folds, plan, splits)
     for number in folds:
         require_trained(training, number)
+    choose_device(training.device)
+    path = training.model_folder / MODEL_FILE
+    description = documents.read_stored(path, ModelDescription, rule="E-MODEL-59")
+    if description.dataset != training.folder.read_dataset().description:
+        raise UsageError(
+            f"{path}: was trained on other channels or labels than the dataset has now",
+            rule="E-RUN-78",
+            hint="train another --run NAME",
+        )
+    training.check_folds(splits)
     summaries = {}
     for number in folds:
         with files.lock(training.fold_folder(number), f"validation of fold {number}"):
-            forget_validation(training, number)
-            description = documents.read_stored(
-                training.model_folder / MODEL_FILE, ModelDescription, rule="E-MODEL-59"
-            )
             _prepare_cascade(training, description, splits, progress)
+            forget_validation(training, number)
             summaries[number] = train_one(
                 training,
                 description,
@@ -147,6 +171,7 @@ def validate_again(
                 progress=progress,
                 started=monotonic(),
             )
+            remember_validation(training, number)
     return summaries
 
 
@@ -166,6 +191,21 @@ def check_request(configuration: str, folds: Sequence[int], plan: Plan, splits: 
                 f"{len(splits.folds) - 1}",
                 hint="choose one of those",
             )
+    if plan.configuration(configuration).previous_stage is not None:
+        _check_all_validated(configuration, [splits.folds[number] for number in folds], splits)
+
+
+def _check_all_validated(configuration: str, folds: Sequence[Fold], splits: Splits) -> None:
+    """Refuse a cascade whose folds need predictions that no fold of the first stage makes."""
+    validated = {name for fold in splits.folds for name in fold.validation}
+    needed = {name for fold in folds for name in (*fold.training, *fold.validation)}
+    if missing := sorted(needed - validated):
+        raise UsageError(
+            f"configuration {configuration!r} needs an out-of-fold prediction of every case; no "
+            f"fold validates {len(missing)} of them: {', '.join(missing[:10])}",
+            rule="E-SET-48",
+            hint="take folds in which every case validates once, or another configuration",
+        )
 
 
 def _train_previous(training: Training, plan: Plan, splits: Splits, progress: Progress) -> None:
@@ -186,8 +226,7 @@ def _prepare_cascade(
     if description.previous is None:
         return
     cases = training.folder.store(grid_key(description.plan, description.configuration))
-    names = [name for fold in splits.folds for name in fold.validation]
-    if not all(has_record(cases, name) for name in names):
+    if not _are_stored(cases, {name for fold in splits.folds for name in fold.validation}):
         preprocess_cases(
             training.folder,
             description.plan,
@@ -195,8 +234,18 @@ def _prepare_cascade(
             workers=training.workers,
             progress=progress,
         )
-    with files.lock(training.previous_folder, "preparing of the previous stage's predictions"):
+    purpose = "preparing of the previous stage's predictions"
+    with files.lock(training.previous_folder, purpose, wait=True):
         prepare_predictions(training, description, splits, progress=progress)
+
+
+def _are_stored(cases: Path, names: Collection[str]) -> bool:
+    try:
+        for name in names:
+            read_record(cases, name)
+    except DamagedError:
+        return False
+    return True
 
 
 def _describe(training: Training, plan: Plan, splits: Splits) -> ModelDescription:
@@ -211,8 +260,8 @@ def _describe(training: Training, plan: Plan, splits: Splits) -> ModelDescriptio
     )
 
 
-def _start_run(training: Training, description: ModelDescription) -> None:
-    """Write the model's description, or check that the run was started with the same."""
+def _check_run(training: Training, description: ModelDescription) -> bool:
+    """Tell whether a run has begun; refuse to go on with one that began with something else."""
     path = training.model_folder / MODEL_FILE
     begun = [
         file
@@ -220,9 +269,8 @@ def _start_run(training: Training, description: ModelDescription) -> None:
         for file in training.model_folder.glob(f"fold_*/{name}")
     ]
     if not begun or not path.exists():
-        documents.write(path, description)
-        return
-    present = documents.read_stored(path, ModelDescription)
+        return False
+    present = documents.read_stored(path, ModelDescription, rule="E-MODEL-59")
     differing = [
         name
         for name in ("dataset", "plan", "training", "previous")
@@ -234,3 +282,4 @@ def _start_run(training: Training, description: ModelDescription) -> None:
             rule="E-RUN-78",
             hint="give the options that it was started with, or choose another --run NAME",
         )
+    return True

@@ -206,8 +206,8 @@ def patch_scores(setup: FoldSetup, state: TrainState, epoch: int) -> dict[str, f
         losses.append(segmentation_loss(logits, batch.targets, labels, batch_dice=batch_dice))
         counts += torch.stack(predicted_overlaps(logits, batch.targets, labels)).cpu()
     dice = {
-        f"dice_{number}": 2 * overlap / total
-        for number, (overlap, total) in enumerate(counts.T.tolist(), start=1)
+        f"dice_{structure.name}": 2 * overlap / total
+        for structure, (overlap, total) in zip(labels.structures, counts.T.tolist(), strict=True)
         if total > 0
     }
     mean = {"pseudo_dice": sum(dice.values()) / len(dice)} if dice else {}

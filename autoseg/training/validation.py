@@ -33,6 +33,8 @@ class ValidatedCase:
     """SHA-256 of the prediction's file."""
     reference_digest: str
     """SHA-256 of the reference's file."""
+    previous_key: str = ""
+    """Digest of what the previous stage's prediction was made from, in a cascade."""
 
 
 def validate(
@@ -79,7 +81,7 @@ def _validate_case(
     prediction = folder / f"{raw.name}{dataset.description.file_ending}"
     reference = Path(dataset.folder) / str(raw.segmentation)
     done = _finished(folder / "cases" / f"{raw.name}.json", model, prediction, reference)
-    if done is not None:
+    if done is not None and done.previous_key == case.previous_key:
         return done.scores
     plan, labels = model.description.plan, dataset.description.labels
     geometry = case.record.geometry
@@ -98,6 +100,7 @@ def _validate_case(
         weights_digests=model.digests,
         prediction_digest=files.digest_file(prediction),
         reference_digest=expected.digest,
+        previous_key=case.previous_key,
     )
     documents.write(folder / "cases" / f"{raw.name}.json", record)
     return scored

@@ -35,9 +35,9 @@ GIPL_HEADER = np.dtype(
 """The fields of a GIPL header that matter."""
 
 
-def voxels(shape: tuple[int, ...] = SHAPE, dtype: str = "float32") -> np.ndarray:
+def voxels(shape: tuple[int, ...] = SHAPE, dtype: str = "float32", *, seed: int = 7) -> np.ndarray:
     """Return intensities that gzip can hardly compress."""
-    return np.random.default_rng(7).normal(100, 20, shape).astype(dtype)
+    return np.random.default_rng(seed).normal(100, 20, shape).astype(dtype)
 
 
 def mask(shape: tuple[int, ...] = SHAPE, dtype: str = "uint8") -> np.ndarray:
@@ -215,8 +215,9 @@ def description(**changes: Any) -> dict[str, Any]:
 
 def nnunet(folder: Path, **changes: Any) -> Path:
     """Write an nnU-Net dataset of cases a, b and c with two channels each."""
-    image, segmentation = zipped(nifti(voxels())), zipped(nifti(mask()))
-    for case in "abc":
+    segmentation = zipped(nifti(mask()))
+    for seed, case in enumerate("abc"):
+        image = zipped(nifti(voxels(seed=seed)))
         write(folder / "imagesTr" / f"{case}_0000.nii.gz", image)
         write(folder / "imagesTr" / f"{case}_0001.nii.gz", image)
         write(folder / "labelsTr" / f"{case}.nii.gz", segmentation)
@@ -226,9 +227,9 @@ def nnunet(folder: Path, **changes: Any) -> Path:
 
 def decathlon(folder: Path, **changes: Any) -> Path:
     """Write a Decathlon dataset of cases a, b and c."""
-    image, segmentation = zipped(nifti(voxels())), zipped(nifti(mask()))
-    for case in "abc":
-        write(folder / "imagesTr" / f"{case}.nii.gz", image)
+    segmentation = zipped(nifti(mask()))
+    for seed, case in enumerate("abc"):
+        write(folder / "imagesTr" / f"{case}.nii.gz", zipped(nifti(voxels(seed=seed))))
         write(folder / "labelsTr" / f"{case}.nii.gz", segmentation)
     training = [
         {"image": f"./imagesTr/{case}.nii.gz", "label": f"./labelsTr/{case}.nii.gz"}

@@ -9,9 +9,9 @@ from planners.network import RESENC_FROM_GIB, choose_network
     ("network", "gpu_memory_gib", "reference", "rule"),
     [
         pytest.param("auto", None, PLAIN, "no memory of a GPU was given", id="auto-unknown"),
-        pytest.param("auto", 7.99, PLAIN, "is less than the 8 GiB", id="auto-just-below"),
-        pytest.param("auto", 8.0, RESENC_M, "reaches the 8 GiB", id="auto-exactly"),
-        pytest.param("auto", 30.0, RESENC_L, "reaches the 8 GiB", id="auto-takes-the-largest"),
+        pytest.param("auto", 8.49, PLAIN, "is less than the 8.5 GiB", id="auto-just-below"),
+        pytest.param("auto", 8.5, RESENC_M, "reaches the 8.5 GiB", id="auto-exactly"),
+        pytest.param("auto", 30.0, RESENC_L, "reaches the 8.5 GiB", id="auto-takes-the-largest"),
         pytest.param("plain", 30.0, PLAIN, "was given with the budget", id="plain-as-asked"),
         pytest.param("resenc", 2.0, RESENC_M, "was given with the budget", id="resenc-as-asked"),
     ],

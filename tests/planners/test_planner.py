@@ -36,7 +36,7 @@ def test_hippocampus_gets_its_whole_image_in_batches_of_seven(hippocampus, descr
 
 
 @pytest.mark.parametrize(
-    ("gpu_memory_gib", "network"), [(7.5, "plain"), (8.0, "resenc"), (40.0, "resenc")]
+    ("gpu_memory_gib", "network"), [(8.0, "plain"), (8.5, "resenc"), (40.0, "resenc")]
 )
 def test_the_network_that_is_chosen_takes_no_more_of_a_small_dataset(
     fingerprint_of, description_of, gpu_memory_gib, network

@@ -1,3 +1,4 @@
+import hashlib
 from dataclasses import replace
 
 import nibabel
@@ -47,6 +48,13 @@ def test_ignored_voxels_are_counted_last_and_are_no_foreground(task):
     (sketch,) = measurement.channels
     assert (sketch.mean, sketch.minimum, sketch.maximum) == (15, 10, 20)
     assert measurement.shape_after_crop == (6, 7, 15)
+
+
+def test_extremes_are_those_of_the_whole_image_and_digests_those_of_its_files(task):
+    measurement = measure_case(task)
+    assert measurement.extremes == ((0, 1e6),)
+    stored = (task.folder / "image.nii").read_bytes()
+    assert measurement.image_digests == (hashlib.sha256(stored).hexdigest(),)
 
 
 def test_mirrored_labels_are_found_along_the_canonical_axis(task):

@@ -75,7 +75,7 @@ def test_rgb_divides_by_255():
 
 @pytest.mark.parametrize("value", [-1, 256])
 def test_rgb_refuses_values_that_are_no_bytes(value):
-    with pytest.raises(VoxelError, match=rf"RGB channel.*{value}.*allowed are 0 to 255") as refusal:
+    with pytest.raises(VoxelError, match=rf"image: channel 0 .* {value}.* are 0 to 255") as refusal:
         normalized([[0, 3], [5, value]], "rgb_to_0_1")
     assert refusal.value.rule == "E-VAL-41"
 

@@ -51,6 +51,7 @@ def task(tmp_path, plan_of, configuration_of):
     configuration = configuration_of((3.0, 1.0, 1.0), (8, 16, 8))
     made = PreviousTask(
         name="case",
+        fold=1,
         prediction=file,
         digest=files.digest_file(file),
         labels=LABELS,
@@ -99,7 +100,7 @@ def test_a_prediction_that_was_not_validated_is_refused(task):
     made, _ = task
     with pytest.raises(DamagedError, match="is not the prediction that was validated") as caught:
         prepare_previous(replace(made, digest="0" * 64))
-    assert "autoseg train 3d_lowres FOLD --validate-only" in caught.value.hint
+    assert "autoseg train 3d_lowres 1 --validate-only" in caught.value.hint
     made.prediction.unlink()
     with pytest.raises(DamagedError, match=r"case.nii.gz: is missing"):
         prepare_previous(made)

@@ -332,5 +332,5 @@ def test_a_second_stage_without_its_own_first_stage_is_refused(cascade_on_disk):
     with pytest.raises(UsageError, match=r"is not the first stage that .* was trained with"):
         read_model(second, CPU)
     first.rename(first.with_name("gone"))
-    with pytest.raises(UsageError, match="second stage of a cascade; its first stage is missing"):
+    with pytest.raises(UsageError, match="its first stage cannot be read"):
         read_model(second, CPU)

@@ -157,6 +157,8 @@ ROOTS = (
             None,
         ),
         symmetric_pairs=(SymmetricPair(axis=2, first=1, second=2, dice=0.8125),),
+        image_digests=("a0", "b1"),
+        extremes=((-1024.0, 3071.5),),
         notes=("rounded labels",),
     ),
     Fingerprint(

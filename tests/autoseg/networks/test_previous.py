@@ -21,3 +21,10 @@ def test_bytes_do_not_wrap_at_many_labels():
     assert channels.shape == (255, 1, 3)
     assert channels.sum() == 2
     assert channels[254, 0, 1] == channels[6, 0, 2] == 1
+
+
+def test_more_than_255_labels_are_told_apart():
+    label_map = torch.tensor([[0, 300, 44]], dtype=torch.uint16)
+    channels = label_channels(label_map, 300)
+    assert channels.sum() == 2
+    assert channels[299, 0, 1] == channels[43, 0, 2] == 1

@@ -186,7 +186,7 @@ def test_a_first_stage_of_another_plan_or_other_folds_is_refused(training, plan,
         find_previous_stage(training, plan, SPLITS)
     assert caught.value.rule == "E-RUN-78"
     finish(1, fold=Fold(training=("c",), validation=("b",)))
-    with pytest.raises(UsageError, match="before the dataset's cases or folds changed"):
+    with pytest.raises(UsageError, match="fold 1 was trained on other cases than"):
         find_previous_stage(training, plan, SPLITS)
 
 
