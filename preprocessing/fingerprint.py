@@ -17,7 +17,7 @@ from autoseg.core.fingerprint import (
     ChannelStatistics,
     Fingerprint,
 )
-from autoseg.io import documents, files, images
+from autoseg.io import documents, files, formats, images
 from autoseg.io.image_digest import stored_digest
 from autoseg.io.store import content_key
 from preprocessing.cropping import nonzero_box
@@ -141,12 +141,14 @@ def _paths(case: Case) -> tuple[str, ...]:
 
 def _key(task: MeasurementTask) -> str:
     labels = files.digest(documents.encode(task.description.labels))
-    return content_key(STAGE_VERSION, labels, *case_digests(task))
+    return content_key(STAGE_VERSION, labels, task.description.file_ending, *case_digests(task))
 
 
 def _measure(task: MeasurementTask, key: str) -> CaseMeasurement:
     description, case = task.description, task.case
     image = images.read_case_image(case, len(description.channels), folder=task.folder)
+    # Found here, or after days of training.
+    formats.check_holds(image.geometry, description.file_ending, f"case {case.name!r}")
     if case.segmentation is None:
         raise DatasetError(f"case {case.name!r}: has no segmentation", rule="E-SET-42")
     segmentation = images.read_segmentation(task.folder / case.segmentation, description.labels)

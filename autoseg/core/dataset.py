@@ -90,14 +90,8 @@ def exclude_cases(dataset: Dataset, names: Iterable[str]) -> Dataset:
         E-SET-47 if no case is left.
     """
     excluded = {*names, *dataset.excluded}
-    cases = [case.name for case in dataset.cases]
-    unknown = excluded.difference(cases, dataset.excluded)
-    if unknown:
-        raise UsageError(
-            f"dataset {dataset.description.name!r} has no case {near_misses(unknown, cases)}, "
-            f"which should be excluded; it has {len(cases)} others",
-            hint="give the names of cases, as their files have them without channel and ending",
-        )
+    cases = {*(case.name for case in dataset.cases), *dataset.excluded}
+    check_names(excluded, cases, dataset.description.name)
     left = tuple(case for case in dataset.cases if case.name not in excluded)
     if not left:
         raise DatasetError(
@@ -106,6 +100,17 @@ def exclude_cases(dataset: Dataset, names: Iterable[str]) -> Dataset:
             hint="exclude fewer cases",
         )
     return replace(dataset, cases=left, excluded=tuple(sorted(excluded)))
+
+
+def check_names(names: Collection[str], cases: Collection[str], dataset: str) -> None:
+    """Refuse names to exclude (`UsageError`) that no case of the dataset has."""
+    unknown = set(names).difference(cases)
+    if unknown:
+        raise UsageError(
+            f"dataset {dataset!r} has no case {near_misses(unknown, cases)}, which should be "
+            f"excluded; it has {len(cases)} others",
+            hint="give the names of cases, as their files have them without channel and ending",
+        )
 
 
 def set_patients(dataset: Dataset, patients: Mapping[str, str], where: str) -> Dataset:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from autoseg.core.errors import ImageFileError
+from autoseg.io.header_faults import impossible, truncated
 
 _SHORTEST_BYTES: Final = 26
 """Length of the shortest header, of OS/2."""
@@ -34,11 +35,7 @@ def parse_bmp_header(data: bytes | bytearray, where: str) -> BmpHeader:
     """
     length = struct.unpack_from("<I", data, 14)[0] if len(data) >= 18 else 0
     if len(data) < max(_SHORTEST_BYTES, 34 if length > 12 else 0):
-        raise ImageFileError(
-            f"{where}: truncated BMP: it ends after {len(data)} bytes, within its header",
-            rule="E-FILE-02",
-            hint="copy or export it again",
-        )
+        raise truncated(where, f"it ends after {len(data)} bytes, within its header", "BMP")
     (offset,) = struct.unpack_from("<I", data, 10)
     if length == 12:
         columns, rows, planes, bits = struct.unpack_from("<4H", data, 18)
@@ -47,11 +44,11 @@ def parse_bmp_header(data: bytes | bytearray, where: str) -> BmpHeader:
         columns, rows, planes, bits, compression = struct.unpack_from("<2i2HI", data, 18)
     rows = abs(rows)  # negative: the first row is the top one
     if min(rows, columns) < 1 or planes != 1 or bits not in _BITS or offset < 14 + length:
-        raise ImageFileError(
-            f"{where}: has an impossible BMP header: {rows} x {columns} pixels, {planes} planes, "
-            f"{bits} bits, pixels from byte {offset}; each axis needs at least 1 pixel",
-            rule="E-FILE-09",
-            hint="the header is damaged; export the image again",
+        raise impossible(
+            where,
+            f"{rows} x {columns} pixels, {planes} planes, {bits} bits, pixels from byte {offset}; "
+            "each axis needs at least 1 pixel",
+            "BMP",
         )
     if compression not in _PLAIN:
         raise ImageFileError(

@@ -53,6 +53,18 @@ def group_by_case(
     return {stem(name): {0: name} for name in images}, []
 
 
+def case_names(name: str) -> frozenset[str]:
+    """Return what the case of a file may be called: the stem, and that without a channel's number.
+
+    Examples
+    --------
+    >>> sorted(case_names("a_0001.nii.gz"))
+    ['a', 'a_0001']
+    """
+    match = CHANNEL.fullmatch(stem(name))
+    return frozenset({stem(name), *([match["case"]] if match else [])})
+
+
 def is_whole(case: str, files: Mapping[int, str]) -> bool:
     """Whether a case is one file without a channel number, which holds all channels."""
     return [stem(name) for name in files.values()] == [case]

@@ -13,6 +13,7 @@ from autoseg.core.errors import ImageFileError
 from autoseg.io import gipl_header, metaimage_header, nrrd_header
 from autoseg.io.bmp_header import parse_bmp_header
 from autoseg.io.gzip_stream import inflated
+from autoseg.io.header_faults import overfull, truncated
 from autoseg.io.kinds import kind_of
 from autoseg.io.nifti_header import LONGEST_HEADER_BYTES, is_nifti, parse_header
 from autoseg.io.png_header import check_chunks, parse_png_header
@@ -187,18 +188,15 @@ def _filled(
     for piece in chain((b"",), pieces):
         data += piece
         if len(data) > declared_bytes + SLACK_BYTES:
-            raise ImageFileError(
-                f"{source.path}: more than {SLACK_BYTES} bytes follow the {declared_bytes} bytes "
-                f"that the header declares for shape {shape}",
-                rule="E-FILE-05",
-                hint="the header is wrong or the file hides other data; export the image again",
+            raise overfull(
+                source.where,
+                f"more than {SLACK_BYTES} bytes follow the {declared_bytes} bytes that the header "
+                f"declares for shape {shape}",
             )
     if len(data) < declared_bytes:
-        raise ImageFileError(
-            f"{source.path}: truncated: {declared_bytes} bytes expected for shape {shape}, "
-            f"{len(data)} found",
-            rule="E-FILE-02",
-            hint="copy or export it again",
+        raise truncated(
+            source.where,
+            f"{declared_bytes} bytes expected for shape {shape}, {len(data)} found",
         )
     return data
 

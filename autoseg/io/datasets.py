@@ -1,9 +1,16 @@
 """Raw datasets: finds the cases of a folder, in any known layout, and the images to predict."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from autoseg.core.dataset import Case, Dataset, DatasetDescription, set_patients
+from autoseg.core.dataset import (
+    Case,
+    Dataset,
+    DatasetDescription,
+    check_names,
+    exclude_cases,
+    set_patients,
+)
 from autoseg.core.errors import AutosegError, DatasetError, RefusedCasesError, UsageError
 from autoseg.io.channel_files import channel_groups, same_family
 from autoseg.io.dataset_json import (
@@ -21,15 +28,15 @@ from autoseg.io.guard import file_ending
 from autoseg.io.layouts import (
     Listing,
     channel_problems,
-    list_decathlon,
     list_nnunet,
     own_names,
 )
 from autoseg.io.listed_cases import list_named
 from autoseg.io.listing import look_alikes, stem, unsafe_names, visible_names
+from autoseg.io.training_list import list_decathlon
 
 
-def read_dataset(folder: Path) -> Dataset:
+def read_dataset(folder: Path, *, exclude: Collection[str] = ()) -> Dataset:
     """Read the description and the cases of a raw dataset.
 
     Parameters
@@ -37,14 +44,17 @@ def read_dataset(folder: Path) -> Dataset:
     folder : Path
         Folder with ``dataset.json``, in the layout of the Medical Segmentation Decathlon or of
         nnU-Net, version 1 or 2. Its name is the dataset's.
+    exclude : collection of str
+        Cases to leave out. Nothing is asked of them, so that those may be named whose files are
+        missing or wrong.
 
     Raises
     ------
     UsageError
-        If there is no such folder.
+        If there is no such folder, or no case of a name to exclude.
     DatasetError
-        If ``dataset.json`` is missing or says something that no dataset can be; E-SET-48 if it
-        names the patients of some cases only.
+        If ``dataset.json`` is missing or says something that no dataset can be; E-SET-47 if
+        no case is left, E-SET-48 if it names the patients of some cases only.
     DocumentError
         If it is no strict JSON.
     RefusedCasesError
@@ -53,7 +63,8 @@ def read_dataset(folder: Path) -> Dataset:
     Notes
     -----
     Files whose names begin with a dot are ignored. No image is opened. The key ``patients``,
-    ``{case: patient}``, may be added to any layout.
+    ``{case: patient}``, may be added to any layout. The key ``numTraining`` may count the excluded
+    cases or not.
     """
     folder = folder.resolve() if folder.name in ("", "..") else folder.absolute()
     entries, where = _read_entries(folder)
@@ -61,20 +72,25 @@ def read_dataset(folder: Path) -> Dataset:
     labels = parse_labels(entries, layout, where)
     channels = channel_names(entries, layout, where)
     named = patients(entries, where)
-    listing = _listing(folder, entries, layout, len(channels), where)
-    problems = [*listing.problems, *_wrong_count(entries, listing, where)]
+    excluded, name = frozenset(exclude), folder.resolve().name
+    listing = _listing(folder, entries, layout, len(channels), excluded)
+    if excluded and listing.seen:
+        check_names(excluded, listing.seen, name)
+    problems = [*listing.problems, *_wrong_count(entries, listing, len(excluded), where)]
     if problems:
         raise _refused(f"{folder}: the layout has", problems)
     dataset = Dataset(
         description=DatasetDescription(
-            name=folder.resolve().name,
+            name=name,
             channels=channels,
             labels=labels,
             file_ending=listing.file_ending,
         ),
         folder=str(folder.resolve()),
         cases=listing.cases,
+        excluded=tuple(sorted(excluded)),
     )
+    dataset = exclude_cases(dataset, excluded)
     return dataset if named is None else set_patients(dataset, named, f"{where}: patients")
 
 
@@ -169,13 +185,15 @@ def _group(
     ), problems
 
 
-def _listing(folder: Path, entries: Entries, layout: Layout, channels: int, where: str) -> Listing:
+def _listing(
+    folder: Path, entries: Entries, layout: Layout, channels: int, exclude: frozenset[str]
+) -> Listing:
     if layout == "decathlon":
-        return list_decathlon(folder, entries["training"], channels)
-    ending = text(entries, "file_ending", where)
+        return list_decathlon(folder, entries["training"], channels, exclude)
+    ending = text(entries, "file_ending", str(folder / "dataset.json"))
     if "dataset" in entries:
-        return list_named(folder, entries["dataset"], channels, ending)
-    return list_nnunet(folder, channels, ending)
+        return list_named(folder, entries["dataset"], channels, ending, exclude)
+    return list_nnunet(folder, channels, ending, exclude)
 
 
 def _read_entries(folder: Path) -> tuple[Entries, str]:
@@ -203,8 +221,10 @@ def _read_entries(folder: Path) -> tuple[Entries, str]:
     return entries, str(path)
 
 
-def _wrong_count(entries: Entries, listing: Listing, where: str) -> list[AutosegError]:
-    if not listing.cases and not listing.problems:
+def _wrong_count(
+    entries: Entries, listing: Listing, excluded: int, where: str
+) -> list[AutosegError]:
+    if not listing.seen and not listing.problems:
         return [
             DatasetError(
                 f"{where}: there are 0 training cases, needed is at least 1",
@@ -212,12 +232,12 @@ def _wrong_count(entries: Entries, listing: Listing, where: str) -> list[Autoseg
                 hint="put images into imagesTr and segmentations into labelsTr",
             )
         ]
-    announced = whole_number(entries, "numTraining", where)
-    if announced is None or announced == len(listing.cases):
+    announced, found = whole_number(entries, "numTraining", where), len(listing.cases)
+    if announced is None or found <= announced <= found + excluded:
         return []
     return [
         DatasetError(
-            f"{where}: numTraining is {announced}, but {len(listing.cases)} cases were found",
+            f"{where}: numTraining is {announced}, but {found} cases were found",
             rule="E-SET-46",
             hint="correct numTraining, or find the cases that are missing",
         )

@@ -12,17 +12,19 @@ from typing import Final
 import numpy as np
 
 from autoseg.core.errors import GeometryError, VoxelError
-from autoseg.core.geometry import Array, Geometry, Orientation
+from autoseg.core.geometry import Array, Geometry, Matrix, Orientation
 from autoseg.io.guard import Guarded, guarded_content
 from autoseg.io.nifti import decode_nifti, encode_nifti
-from autoseg.io.pictures import decode_bmp, decode_png, encode_bmp, encode_png
-from autoseg.io.tiff import decode_tiff, encode_tiff, stack_spacing
+from autoseg.io.pictures import IDENTITY, decode_bmp, decode_png, encode_bmp, encode_png
+from autoseg.io.tiff import decode_tiff, encode_tiff, stack_geometry, stack_spacing
 from autoseg.io.tiff_sidecar import TIFF_ENDINGS, encode_sidecar, sidecar_path
-from autoseg.io.volume import decode_volume, encode_volume
+from autoseg.io.volume import decode_volume, encode_volume, gipl_place
 from autoseg.io.voxels import Decoded
 
 GRID_TOLERANCE_MM: Final = 1e-5
 """Largest error of a written matrix entry, mm."""
+
+_HINT: Final = "give the segmentations the file ending of their images"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +37,42 @@ class Format:
     """Turns a label map in its geometry's orientation into a file."""
     axes: tuple[int, ...]
     """Numbers of spatial axes that a file may hold."""
+    place: Callable[[Geometry], Matrix] | None = None
+    """Gives the matrix that a file comes back with where the format holds no origin or direction;
+    None where it holds both."""
     is_verified: bool = True
     """Whether what was encoded is decoded again and compared."""
+
+
+def check_holds(geometry: Geometry, ending: str, where: str) -> None:
+    """Refuse a grid that the files of an ending cannot hold, without writing one.
+
+    Parameters
+    ----------
+    geometry : Geometry
+        The grid of an image.
+    ending : str
+        Ending of the segmentations on it.
+    where : str
+        Names the case or the file in errors.
+
+    Raises
+    ------
+    GeometryError
+        E-GEO-25 if the format cannot hold the number of axes, or where the grid lies.
+    """
+    if ending not in FORMATS or geometry.ndim not in FORMATS[ending].axes:
+        flat, deep = ([e for e, f in FORMATS.items() if n in f.axes] for n in (2, 3))
+        raise GeometryError(
+            f"{where}: {geometry.ndim} axes cannot be written to a file ending with "
+            f"{ending or Path(where).suffix!r}; 2 go into {', '.join(flat)}, 3 into "
+            f"{', '.join(deep)}",
+            rule="E-GEO-25",
+            hint=_HINT,
+        )
+    place = FORMATS[ending].place
+    if place is not None:
+        _check_place(geometry, place(geometry), ending, where)
 
 
 def sidecar_places(path: Path) -> tuple[Path, ...]:
@@ -85,14 +121,7 @@ def encoded(label_map: Array, geometry: Geometry, path: Path, ending: str) -> by
     VoxelError
         E-VAL-35 if it cannot hold a label.
     """
-    if not ending or geometry.ndim not in FORMATS[ending].axes:
-        flat, deep = ([e for e, f in FORMATS.items() if n in f.axes] for n in (2, 3))
-        raise GeometryError(
-            f"{path}: {geometry.ndim} axes cannot be written to a file ending with "
-            f"{path.suffix!r}; 2 go into {', '.join(flat)}, 3 into {', '.join(deep)}",
-            rule="E-GEO-25",
-            hint="choose the file ending of the images",
-        )
+    check_holds(geometry, ending, str(path))
     try:
         data = FORMATS[ending].encode(label_map, geometry)
     except VoxelError as error:
@@ -117,14 +146,20 @@ def _check_encoded(
         decoded.stored[0], wanted.to_file(label_map)
     ):
         difference = f"shape {wanted.file_shape} came back as {found.file_shape}, or other labels"
-    elif not np.allclose(found.file_affine, wanted.file_affine, rtol=0, atol=GRID_TOLERANCE_MM):
-        difference = f"its matrix {wanted.file_affine} came back as {found.file_affine}"
-    else:
-        return
-    raise GeometryError(
-        f"{path}: a file ending with {ending} cannot hold this grid: {difference}",
+        raise _not_held(difference, ending, str(path))
+    _check_place(wanted, found.file_affine, ending, str(path))
+
+
+def _check_place(wanted: Geometry, found: Matrix, ending: str, where: str) -> None:
+    if not np.allclose(found, wanted.file_affine, rtol=0, atol=GRID_TOLERANCE_MM):
+        raise _not_held(f"its matrix {wanted.file_affine} comes back as {found}", ending, where)
+
+
+def _not_held(difference: str, ending: str, where: str) -> GeometryError:
+    return GeometryError(
+        f"{where}: a file ending with {ending} cannot hold this grid: {difference}",
         rule="E-GEO-25",
-        hint="choose the file ending of the images",
+        hint=_HINT,
     )
 
 
@@ -132,15 +167,28 @@ def _decode_nifti(guarded: Guarded, orientation: Orientation, where: str) -> Dec
     return decode_nifti(guarded.data, orientation=orientation, where=where)
 
 
-def _volume(ending: str) -> Format:
+def _volume(ending: str, place: Callable[[Geometry], Matrix] | None = None) -> Format:
     return Format(
         decode=partial(decode_volume, ending=ending),
         encode=partial(encode_volume, ending=ending),
         axes=(3,),
+        place=place,
     )
 
 
-_TIFF: Final = Format(decode=decode_tiff, encode=encode_tiff, axes=(2, 3))
+def _picture_place(geometry: Geometry) -> Matrix:
+    """Return the place of every picture."""
+    return IDENTITY
+
+
+def _tiff_place(geometry: Geometry) -> Matrix:
+    """Return the place of a picture, or of a stack, which has no origin and no direction."""
+    if geometry.ndim == 2:
+        return IDENTITY
+    return stack_geometry(geometry.file_shape, stack_spacing(geometry)).file_affine
+
+
+_TIFF: Final = Format(decode=decode_tiff, encode=encode_tiff, axes=(2, 3), place=_tiff_place)
 
 FORMATS: Final[dict[str, Format]] = {
     ".nii.gz": Format(
@@ -158,10 +206,10 @@ FORMATS: Final[dict[str, Format]] = {
     ".nrrd": _volume(".nrrd"),
     ".mha": _volume(".mha"),
     ".mhd": _volume(".mhd"),
-    ".gipl": _volume(".gipl"),
+    ".gipl": _volume(".gipl", gipl_place),
     ".tif": _TIFF,
     ".tiff": _TIFF,
-    ".png": Format(decode=decode_png, encode=encode_png, axes=(2,)),
-    ".bmp": Format(decode=decode_bmp, encode=encode_bmp, axes=(2,)),
+    ".png": Format(decode=decode_png, encode=encode_png, axes=(2,), place=_picture_place),
+    ".bmp": Format(decode=decode_bmp, encode=encode_bmp, axes=(2,), place=_picture_place),
 }
 """Every format by its ending; the endings are `autoseg.io.guard.FILE_ENDINGS`."""

@@ -6,11 +6,10 @@ The format holds spacing and origin, but no orientation.
 import struct
 from typing import Final
 
+from autoseg.io.header_faults import cut_header, impossible
 from autoseg.io.volume_header import (
     VolumeHeader,
     check_edges,
-    cut_header,
-    impossible,
     misplaced,
     refused_type,
 )

@@ -18,7 +18,9 @@ _VARIABLE: Final = re.compile(r"\$\w|\$\{|^~")
 """What a shell would replace by something that depends on who reads the path."""
 
 
-def list_named(folder: Path, listed: object, channels: int, ending: str) -> Listing:
+def list_named(
+    folder: Path, listed: object, channels: int, ending: str, exclude: frozenset[str]
+) -> Listing:
     """List the cases that ``dataset.json`` names one by one.
 
     Parameters
@@ -31,6 +33,8 @@ def list_named(folder: Path, listed: object, channels: int, ending: str) -> List
         Channels of every case: one file each, or one file that holds all.
     ending : str
         Ending of predictions; the files may have any of the same family.
+    exclude : frozenset of str
+        Cases to leave out, whatever their entries and files are like.
     """
     where = f"{folder / 'dataset.json'}: dataset"
     problems: list[AutosegError] = []
@@ -42,6 +46,8 @@ def list_named(folder: Path, listed: object, channels: int, ending: str) -> List
         problems.append(wrong(f"{where} is {str(listed)[:40]!r}, needed is an object", hint))
     else:
         for name, entry in listed.items():
+            if name in exclude:
+                continue
             try:
                 cases.append(_case(name, entry, channels, same_family(ending), where))
             except DatasetError as error:
@@ -54,6 +60,7 @@ def list_named(folder: Path, listed: object, channels: int, ending: str) -> List
         cases=tuple(sorted(cases, key=lambda case: case.name)),
         file_ending=ending,
         problems=tuple(problems),
+        seen=frozenset(listed if isinstance(listed, dict) else ()),
     )
 
 

@@ -8,14 +8,15 @@ from pathlib import PurePath
 from typing import Final, Literal
 
 from autoseg.core.errors import GeometryError
+from autoseg.io.header_faults import cut_header, impossible
 from autoseg.io.volume_header import (
+    BLANKS,
     LONGEST_HEADER_BYTES,
     VolumeHeader,
     check_edges,
     check_unit,
-    cut_header,
     elsewhere,
-    impossible,
+    header_lines,
     numbers,
     placeless,
     refused_type,
@@ -89,7 +90,7 @@ def parse_metaimage(data: bytes | bytearray, where: str) -> VolumeHeader:
         if len(data) < LONGEST_HEADER_BYTES:
             raise cut_header(where, len(data))
         raise impossible(where, f"no ElementDataFile within {LONGEST_HEADER_BYTES} bytes ends it")
-    fields = _fields(bytes(data[: end.end()]).decode("latin-1"), where)
+    fields = _fields(header_lines(data[: end.end() - 1], where), where)
     sizes, channel_axis = _axes(fields, where)
     _check_place(fields, len(whole_sizes(fields, where)), where)
     name = fields.get("ElementType", "not stated")
@@ -116,16 +117,16 @@ def whole_sizes(fields: dict[str, str], where: str) -> tuple[int, ...]:
     return whole_numbers(fields.get("DimSize", ""), dimension, "DimSize", where)
 
 
-def _fields(text: str, where: str) -> dict[str, str]:
+def _fields(lines: list[str], where: str) -> dict[str, str]:
     fields: dict[str, str] = {}
-    for line in text.splitlines():
+    for line in lines:
         key, separator, value = line.partition("=") if "=" in line else line.partition(":")
         if not separator:
             raise impossible(where, f"the line {line[:60]!r} is no field")
-        name = _SYNONYMS.get(key.strip(), key.strip())
+        name = _SYNONYMS.get(key.strip(BLANKS), key.strip(BLANKS))
         if name in fields and name != "Comment":
             raise impossible(where, f"the field {name!r} occurs twice")
-        fields[name] = value.strip()
+        fields[name] = value.strip(BLANKS)
     if fields.get("ObjectType", "Image") != "Image":
         raise unsupported(
             where, f"its ObjectType is {fields['ObjectType'][:40]!r}, allowed is Image"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from autoseg.core.errors import ImageFileError
+from autoseg.io.header_faults import impossible
 
 LONGEST_HEADER_BYTES: Final = 540
 """Length of a NIfTI-2 header; a NIfTI-1 header has 348 bytes."""
@@ -148,18 +149,18 @@ def _check_magic(magic: bytes, version: int, where: str) -> None:
 def _shape(dim: tuple[int, ...], where: str) -> tuple[int, ...]:
     ndim = dim[0]
     if not 1 <= ndim <= 7:
-        raise _impossible(where, f"the number of axes (dim[0]) is {ndim}, allowed are 1 to 7")
+        raise impossible(where, f"the number of axes (dim[0]) is {ndim}, allowed are 1 to 7")
     shape = dim[1 : ndim + 1]
     if min(shape) < 1:
-        raise _impossible(where, f"the shape is {shape}, every axis needs at least 1 voxel")
+        raise impossible(where, f"the shape is {shape}, every axis needs at least 1 voxel")
     return shape
 
 
 def _bits_per_voxel(datatype: int, bits: int, where: str) -> int:
     if datatype not in _BITS:
-        raise _impossible(where, f"the voxel type (datatype) {datatype} is unknown")
+        raise impossible(where, f"the voxel type (datatype) {datatype} is unknown")
     if bits != _BITS[datatype]:
-        raise _impossible(
+        raise impossible(
             where, f"bitpix is {bits}, but voxel type {datatype} has {_BITS[datatype]} bits"
         )
     return bits
@@ -167,15 +168,7 @@ def _bits_per_voxel(datatype: int, bits: int, where: str) -> int:
 
 def _voxel_offset(offset: float, smallest: int, where: str) -> int:
     if not (math.isfinite(offset) and offset >= smallest and offset == int(offset)):
-        raise _impossible(
+        raise impossible(
             where, f"vox_offset is {offset:g}, allowed are whole numbers from {smallest}"
         )
     return int(offset)
-
-
-def _impossible(where: str, problem: str) -> ImageFileError:
-    return ImageFileError(
-        f"{where}: has an impossible header: {problem}",
-        rule="E-FILE-09",
-        hint="the header is damaged; export the image again",
-    )

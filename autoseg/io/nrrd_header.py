@@ -8,13 +8,14 @@ from typing import Final, Literal
 
 import numpy as np
 
+from autoseg.io.header_faults import cut_header, impossible
 from autoseg.io.volume_header import (
+    BLANKS,
     LONGEST_HEADER_BYTES,
     VolumeHeader,
     check_unit,
-    cut_header,
     elsewhere,
-    impossible,
+    header_lines,
     misplaced,
     numbers,
     placeless,
@@ -80,7 +81,7 @@ def parse_nrrd(data: bytes | bytearray, where: str) -> VolumeHeader:
         if len(data) < LONGEST_HEADER_BYTES:
             raise cut_header(where, len(data))
         raise impossible(where, f"no empty line within {LONGEST_HEADER_BYTES} bytes ends it")
-    fields = _fields(bytes(data[: end.start()]).decode("latin-1"), where)
+    fields = _fields(header_lines(data[: end.start()], where), where)
     dimension = whole_numbers(fields.get("dimension", ""), 1, "dimension", where)[0]
     if dimension > 16:
         raise impossible(where, f"dimension is {dimension}, allowed are 1 to 16")
@@ -97,15 +98,15 @@ def parse_nrrd(data: bytes | bytearray, where: str) -> VolumeHeader:
     )
 
 
-def _fields(text: str, where: str) -> dict[str, str]:
+def _fields(lines: list[str], where: str) -> dict[str, str]:
     """Return the fields by name, in lower case and without spaces."""
-    magic, *lines = text.splitlines()
-    if not re.fullmatch("NRRD000[1-5]", magic.strip()):
+    magic = lines[0]
+    if not re.fullmatch("NRRD000[1-5]", magic.strip(BLANKS)):
         raise unsupported(
             where, f"is no NRRD file of version 1 to 5: it begins with {magic[:20]!r}"
         )
     fields: dict[str, str] = {}
-    for line in lines:
+    for line in lines[1:]:
         if line.startswith("#"):
             continue
         match = _FIELD.fullmatch(line)
@@ -119,7 +120,7 @@ def _fields(text: str, where: str) -> dict[str, str]:
             continue
         if name in fields:
             raise impossible(where, f"the field {match[1]!r} occurs twice")
-        fields[name] = match[3].strip()
+        fields[name] = match[3].strip(BLANKS)
     return fields
 
 

@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from autoseg.core.errors import ImageFileError, VoxelError
+from autoseg.core.errors import VoxelError
 from autoseg.core.geometry import Array, Geometry, Orientation
 from autoseg.io.guard import Guarded
+from autoseg.io.header_faults import damaged
 from autoseg.io.png_header import parse_png_header
 from autoseg.io.voxels import Decoded
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
-_IDENTITY: Final = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+IDENTITY: Final = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+"""Matrix of every picture, from pixel index to world."""
+
 _REFUSED: Final = {3: "palette colors", 4: "grey and an alpha channel"}
 _MODES: Final = ("1", "L", "I;16", "I", "RGB", "RGBA")
 """What Pillow calls grey of 1, 8 and 16 bits, and colors of 8 bits."""
@@ -72,7 +75,7 @@ def picture(pixels: Array) -> Decoded:
         stored=stored,
         geometry=Geometry(
             file_shape=(rows, columns),
-            file_affine=_IDENTITY,
+            file_affine=IDENTITY,
             file_axes=(0, 1),
             reversed_axes=(False, False),
         ),
@@ -117,11 +120,7 @@ def _pixels(kind: "type[ImageFile]", data: bytes | bytearray, where: str, name: 
         with kind(io.BytesIO(data)) as image:
             mode, pixels = image.mode, np.asarray(image)
     except (OSError, ValueError, SyntaxError) as error:  # SyntaxError is Pillow's "broken file"
-        raise ImageFileError(
-            f"{where}: damaged {name}: its pixels cannot be decompressed ({error})",
-            rule="E-FILE-04",
-            hint="bytes of the file changed; copy or export it again",
-        ) from error
+        raise damaged(where, f"its pixels cannot be decompressed ({error})", name) from error
     if mode not in _MODES:
         raise _refused(where, f"palette colors (mode {mode})")
     return pixels.astype(np.uint8) if pixels.dtype == np.bool_ else pixels

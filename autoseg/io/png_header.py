@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from autoseg.core.errors import ImageFileError
+from autoseg.io.header_faults import damaged, impossible, truncated
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 """First bytes of every PNG file."""
@@ -56,11 +57,11 @@ def parse_png_header(data: bytes | bytearray, where: str) -> PngHeader:
         or color_type not in _SAMPLES
         or bits not in _BITS
     ):
-        raise ImageFileError(
-            f"{where}: has an impossible PNG header: {rows} x {columns} pixels, "
-            f"color type {color_type}, {bits} bits; each axis needs at least 1 pixel",
-            rule="E-FILE-09",
-            hint="the header is damaged; export the image again",
+        raise impossible(
+            where,
+            f"{rows} x {columns} pixels, color type {color_type}, {bits} bits; each axis needs at "
+            "least 1 pixel",
+            "PNG",
         )
     return PngHeader(shape=(rows, columns), bits=bits, color_type=color_type)
 
@@ -85,11 +86,7 @@ def check_chunks(data: bytes | bytearray, where: str, *, slack_bytes: int) -> No
         if stop > len(data):
             raise _truncated(where, len(data), f"chunk {kind!r} needs {stop}")
         if zlib.crc32(view[start + 4 : stop - 4]) != struct.unpack_from(">I", data, stop - 4)[0]:
-            raise ImageFileError(
-                f"{where}: damaged PNG: the checksum of chunk {kind!r} at byte {start} is wrong",
-                rule="E-FILE-04",
-                hint="bytes of the file changed; copy or export it again",
-            )
+            raise damaged(where, f"the checksum of chunk {kind!r} at byte {start} is wrong", "PNG")
         start = stop
     if len(data) - start > slack_bytes:
         raise ImageFileError(
@@ -101,8 +98,4 @@ def check_chunks(data: bytes | bytearray, where: str, *, slack_bytes: int) -> No
 
 
 def _truncated(where: str, found: int, needed: str) -> ImageFileError:
-    return ImageFileError(
-        f"{where}: truncated PNG: {found} bytes found, {needed}",
-        rule="E-FILE-02",
-        hint="copy or export it again",
-    )
+    return truncated(where, f"{found} bytes found, {needed}", "PNG")

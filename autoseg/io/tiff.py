@@ -9,13 +9,15 @@ from typing import Any, Final
 
 import numpy as np
 
-from autoseg.core.errors import ImageFileError, VoxelError
+from autoseg.core.errors import VoxelError
 from autoseg.core.geometry import Array, Geometry, Orientation
 from autoseg.io.guard import Guarded
+from autoseg.io.header_faults import damaged
 from autoseg.io.pictures import picture
 from autoseg.io.placement import check_spacing
-from autoseg.io.tiff_header import LZW, UNREADABLE, tiff_pages
+from autoseg.io.tiff_header import UNREADABLE, tiff_pages
 from autoseg.io.tiff_sidecar import parse_sidecar
+from autoseg.io.tiff_strips import LZW
 from autoseg.io.voxels import Decoded
 
 _ASSUMED: Final = (1.0, 1.0, 1.0)
@@ -56,11 +58,7 @@ def decode_tiff(guarded: Guarded, orientation: Orientation, where: str) -> Decod
         else:
             pixels = np.stack([_page_pixels(page) for page in pages])
     except UNREADABLE as error:
-        raise ImageFileError(
-            f"{where}: damaged TIFF: its pixels cannot be decompressed ({error})",
-            rule="E-FILE-04",
-            hint="bytes of the file changed; copy or export it again",
-        ) from error
+        raise damaged(where, f"its pixels cannot be decompressed ({error})", "TIFF") from error
     if pixels.dtype == np.bool_:
         pixels = pixels.astype(np.uint8)
     return _stack(pixels, guarded.sidecar, where) if is_stack else picture(pixels[0])

@@ -8,6 +8,15 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
+from autoseg.core.errors import ImageFileError
+from autoseg.io.header_faults import impossible, truncated
+
+MOST_PAGES: Final = 10_000
+"""Longest stack that is read: tifffile takes 4 KiB and 0.1 ms for each page, however small."""
+MOST_SHARED: Final = 2
+"""How many times the bytes of a file its directories may list: honest writers share a few values
+at the most, while each reader loads the values of each directory anew."""
+
 _VALUE_BYTES: Final = {
     1: 1,
     2: 1,
@@ -45,20 +54,26 @@ class _Layout:
     """Address of a value or of the next directory."""
 
 
-def missing_directory(data: bytes | bytearray) -> tuple[int, str]:
-    """Count the pages of a TIFF file, and say what of them lies outside of it.
+def check_directories(data: bytes | bytearray, where: str) -> int:
+    """Walk through the directories of a TIFF file before any reader loads what they list.
 
     Parameters
     ----------
     data : bytes
         The whole file, with a signature of TIFF or BigTIFF.
+    where : str
+        Names the file in errors.
 
     Returns
     -------
     int
-        Pages found.
-    str
-        What is missing; empty if nothing is.
+        Number of pages.
+
+    Raises
+    ------
+    ImageFileError
+        E-FILE-02 if a directory or one of its values reaches beyond the file, or one comes after
+        itself; E-FILE-06 if there are more than `MOST_PAGES`; E-FILE-09 if they share their bytes.
     """
     order = "<" if data[:2] == b"II" else ">"
     big = data[2:4] in (b"+\0", b"\0+")
@@ -70,26 +85,50 @@ def missing_directory(data: bytes | bytearray) -> tuple[int, str]:
         address="Q" if big else "I",
     )
     seen: set[int] = set()
+    listed_bytes = 0
     try:
         (place,) = struct.unpack_from(order + layout.address, data, layout.start)
         while place:
             if place in seen:
-                return len(seen), f"the directory at byte {place} comes after itself"
+                raise truncated(where, f"the directory at byte {place} comes after itself", "TIFF")
             seen.add(place)
-            place = _next_directory(data, place, layout)
+            place, size = _directory(data, place, layout)
+            listed_bytes += size
+            _check_affordable(len(seen), listed_bytes, len(data), where)
     except (struct.error, OverflowError):
-        return len(seen), f"directory {max(len(seen), 1)} reaches beyond the file"
-    return len(seen), ""
+        problem = f"directory {max(len(seen), 1)} reaches beyond the file"
+        raise truncated(where, problem, "TIFF") from None
+    return len(seen)
 
 
-def _next_directory(data: bytes | bytearray, place: int, layout: _Layout) -> int:
-    """Return the address behind a directory; `struct.error` if a part of it is missing."""
+def _check_affordable(pages: int, listed_bytes: int, file_bytes: int, where: str) -> None:
+    if pages > MOST_PAGES:
+        raise ImageFileError(
+            f"{where}: holds more than {MOST_PAGES} pages, which are allowed",
+            rule="E-FILE-06",
+            hint="convert the stack to .nii.gz or .nrrd",
+        )
+    if listed_bytes > MOST_SHARED * file_bytes:
+        raise impossible(
+            where,
+            f"its first {pages} directories list {listed_bytes} bytes in a file of {file_bytes}, "
+            "so that they share them",
+            "TIFF",
+        )
+
+
+def _directory(data: bytes | bytearray, place: int, layout: _Layout) -> tuple[int, int]:
+    """Return the address behind a directory, and the bytes of the directory and its values.
+
+    `struct.error` if a part of it is missing.
+    """
     order, width = layout.order, struct.calcsize("=" + layout.address)
     (count,) = struct.unpack_from(order + layout.count, data, place)
     first = place + struct.calcsize("=" + layout.count)
     step = struct.calcsize("=" + layout.entry) + width
     after = first + count * step
     (following,) = struct.unpack_from(order + layout.address, data, after)
+    listed_bytes = after - place
     for entry in range(first, after, step):
         _, kind, number = struct.unpack_from(order + layout.entry, data, entry)
         size = _VALUE_BYTES.get(kind, 0) * number
@@ -97,4 +136,5 @@ def _next_directory(data: bytes | bytearray, place: int, layout: _Layout) -> int
             (value,) = struct.unpack_from(order + layout.address, data, entry + step - width)
             if value + size > len(data):
                 raise struct.error("a value lies outside")
-    return int(following)
+            listed_bytes += size
+    return int(following), listed_bytes

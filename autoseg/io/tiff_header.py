@@ -1,6 +1,6 @@
-"""The sanity of a TIFF file: every page and strip lies within it, and holds what it declares.
+"""The sanity of a TIFF file: every page lies within it, and is of a kind that is read.
 
-The pages are found by tifffile; compressed strips are inflated here once, in bounded memory.
+The pages are found by tifffile, once their directories were seen to be few and sound.
 """
 
 import io
@@ -13,16 +13,18 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from autoseg.core.errors import GeometryError, ImageFileError, InputError, VoxelError
-from autoseg.io.tiff_directories import missing_directory
+from autoseg.io.header_faults import impossible, truncated
+from autoseg.io.tiff_directories import check_directories
+from autoseg.io.tiff_strips import (
+    DEFLATE,
+    LZW,
+    NONE,
+    PACKBITS,
+    check_tile_size,
+    checked_end,
+    unpacked_bytes,
+)
 
-NONE: Final = 1
-"""Code of no compression."""
-LZW: Final = 5
-"""Code of Lempel-Ziv-Welch compression."""
-PACKBITS: Final = 32773
-"""Code of run lengths."""
-DEFLATE: Final = (8, 32946)
-"""Codes of zlib."""
 UNREADABLE: Final = (
     ValueError,  # tifffile's own error is one
     TypeError,
@@ -58,9 +60,9 @@ def tiff_pages(data: bytes | bytearray, where: str) -> list[Any]:
     try:
         pages = list(TiffFile(io.BytesIO(data)).pages)
     except UNREADABLE as error:
-        raise _impossible(where, f"its pages cannot be found ({error})") from error
+        raise impossible(where, f"its pages cannot be found ({error})", "TIFF") from error
     if not pages:
-        raise _impossible(where, "it has no page")
+        raise impossible(where, "it has no page", "TIFF")
     return pages
 
 
@@ -88,33 +90,32 @@ def check_tiff(
     ------
     ImageFileError
         E-FILE-02 if strips are missing, E-FILE-04 if one is damaged, E-FILE-05 for other data
-        behind them, E-FILE-08 for a compression that is not read, E-FILE-09 if a value is
-        impossible.
+        behind them, E-FILE-06 for too many pages, E-FILE-08 for a compression that is not read,
+        E-FILE-09 if a value is impossible.
     VoxelError
         E-VAL-30 for palettes and other pixels that are neither grey nor RGB(A).
     GeometryError
         E-GEO-26 if the pages differ, or are several channels.
     """
     if len(data) < 8:
-        raise _truncated(where, f"it ends after {len(data)} bytes")
-    count, missing = missing_directory(data)
-    if missing:
-        raise _truncated(where, missing)
+        raise truncated(where, f"it ends after {len(data)} bytes", "TIFF")
+    count = check_directories(data, where)
     pages = tiff_pages(data, where)
     if len(pages) != count:
-        raise _impossible(where, f"{len(pages)} of its {count} pages can be found")
+        raise impossible(where, f"{len(pages)} of its {count} pages can be found", "TIFF")
     first = pages[0]
     try:
         shape = (len(pages), *first.shape)
         check_affordable(sum(page.nbytes for page in pages), shape)
         for page in pages:
             _check_page(page, first, where)
+        check_affordable(unpacked_bytes(pages), shape)
         _check_description(first, where)
-        ends = [_checked_end(data, page, where) for page in pages]
+        ends = [checked_end(data, page, where) for page in pages]
     except InputError:
         raise
     except UNREADABLE as error:
-        raise _impossible(where, f"its pages make no sense ({error})") from error
+        raise impossible(where, f"its pages make no sense ({error})", "TIFF") from error
     behind = len(data) - max(*ends, *(page.offset for page in pages))
     if behind > slack_bytes:
         raise ImageFileError(
@@ -127,7 +128,7 @@ def check_tiff(
 
 def _check_page(page: Any, first: Any, where: str) -> None:
     if page.dtype is None or math.prod(page.shape) < 1:
-        raise _impossible(where, f"a page of shape {page.shape} holds {page.dtype}")
+        raise impossible(where, f"a page of shape {page.shape} holds {page.dtype}", "TIFF")
     if page.dtype.kind not in "buif":
         raise VoxelError(
             f"{where}: holds {page.dtype}; allowed are integers and floats of up to 64 bits",
@@ -157,6 +158,7 @@ def _check_page(page: Any, first: Any, where: str) -> None:
             rule="E-GEO-26",
             hint="leave only the pages of one stack in the file",
         )
+    check_tile_size(page, where)
     _check_compression(page, where)
 
 
@@ -187,63 +189,3 @@ def _check_description(first: Any, where: str) -> None:
                 rule="E-GEO-26",
                 hint="store each channel in a file of its own",
             )
-
-
-def _checked_end(data: bytes | bytearray, page: Any, where: str) -> int:
-    """Return where the last strip of a page ends, each having been found whole."""
-    segments = list(zip(page.dataoffsets, page.databytecounts, strict=True))
-    if len(segments) != math.prod(page.chunked):
-        raise _truncated(where, f"a page has {len(segments)} of {math.prod(page.chunked)} strips")
-    # A strip that says nothing of its place would be filled with zeros.
-    for offset, count in segments:
-        if not 0 < offset < offset + count <= len(data):
-            raise _truncated(
-                where, f"a strip at byte {offset} has {count} bytes, the file {len(data)}"
-            )
-    held = sum(count for _, count in segments)
-    if page.compression in DEFLATE:
-        size = math.prod(page.chunks) * page.dtype.itemsize
-        view = memoryview(data)
-        held = sum(_inflated_bytes(view[start : start + n], size, where) for start, n in segments)
-    needed = page.nbytes * page.bitspersample // (8 * page.dtype.itemsize)
-    if page.compression in (NONE, *DEFLATE) and held < needed:
-        raise _truncated(where, f"a page needs {needed} bytes, its strips hold {held}")
-    return max(int(offset + count) for offset, count in segments)
-
-
-def _inflated_bytes(strip: memoryview, largest: int, where: str) -> int:
-    """Return how many bytes a deflated strip holds, its checksum having been compared."""
-    inflater = zlib.decompressobj()
-    try:
-        found = len(inflater.decompress(strip, largest + 1))
-    except zlib.error as error:
-        raise ImageFileError(
-            f"{where}: damaged TIFF: the checksum or coding of a strip is wrong ({error})",
-            rule="E-FILE-04",
-            hint="bytes of the file changed; copy or export it again",
-        ) from error
-    if found > largest:
-        raise ImageFileError(
-            f"{where}: a strip holds more than the {largest} bytes that its pages declare",
-            rule="E-FILE-05",
-            hint="the header is wrong or the file hides other data; export the image again",
-        )
-    if not inflater.eof:
-        raise _truncated(where, "a compressed strip ends before its checksum")
-    return found
-
-
-def _impossible(where: str, problem: str) -> ImageFileError:
-    return ImageFileError(
-        f"{where}: has an impossible TIFF header: {problem}",
-        rule="E-FILE-09",
-        hint="the header is damaged; export the image again",
-    )
-
-
-def _truncated(where: str, problem: str) -> ImageFileError:
-    return ImageFileError(
-        f"{where}: truncated TIFF: {problem}",
-        rule="E-FILE-02",
-        hint="copy or export it again",
-    )

@@ -4,16 +4,18 @@ SimpleITK reads the place in space from a private copy of the header that was gu
 opens a user's file and never sees the voxels, which it would fill with zeros where they are short.
 """
 
+import errno
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from autoseg.core.errors import GeometryError, ImageFileError
-from autoseg.core.geometry import Array, Geometry, Orientation
-from autoseg.io.gipl_header import parse_gipl
+from autoseg.core.errors import GeometryError, ImageFileError, ResourceError
+from autoseg.core.geometry import Array, Geometry, Matrix, Orientation
+from autoseg.io.gipl_header import HEADER_BYTES, parse_gipl
 from autoseg.io.guard import Guarded
 from autoseg.io.metaimage_header import parse_metaimage
 from autoseg.io.nrrd_header import parse_nrrd
@@ -28,6 +30,7 @@ _PARSERS: Final[dict[str, Callable[[bytes | bytearray, str], VolumeHeader]]] = {
     ".gipl": parse_gipl,
 }
 _LPS_TO_RAS: Final = (-1.0, -1.0, 1.0)
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def decode_volume(
@@ -58,6 +61,8 @@ def decode_volume(
         E-GEO-16 for shear, E-GEO-17 for impossible numbers, E-GEO-19 for an extreme anisotropy.
     ImageFileError
         E-FILE-09 if SimpleITK understands the header differently.
+    ResourceError
+        E-RES-62 or E-RES-63 if there is no place for temporary files.
     """
     header = _PARSERS[ending](guarded.data, where)
     affine = _affine(bytes(guarded.data[: header.length]), header, where, ending)
@@ -82,7 +87,8 @@ def decode_volume(
 def encode_volume(label_map: Array, geometry: Geometry, *, ending: str) -> bytes:
     """Encode a label map in the file axes of its geometry; equal input gives equal bytes.
 
-    A ``.mhd`` file holds its voxels itself, as a ``.mha`` file does.
+    A ``.mhd`` file holds its voxels itself, as a ``.mha`` file does. `ResourceError` (E-RES-62,
+    E-RES-63) if there is no place for temporary files.
     """
     import SimpleITK
 
@@ -95,10 +101,58 @@ def encode_volume(label_map: Array, geometry: Geometry, *, ending: str) -> bytes
     image.SetSpacing(edges.tolist())
     image.SetOrigin(matrix[:, 3].tolist())
     image.SetDirection((matrix[:, :3] / edges).ravel().tolist())
-    with tempfile.TemporaryDirectory(prefix="autoseg-") as folder:
-        path = Path(folder) / f"mask{'.mha' if ending == '.mhd' else ending}"
-        SimpleITK.WriteImage(image, str(path), useCompression=ending != ".gipl")
-        return path.read_bytes()
+    with _private_folder() as folder:
+        path = folder / f"mask{'.mha' if ending == '.mhd' else ending}"
+        try:
+            SimpleITK.WriteImage(image, str(path), useCompression=ending != ".gipl")
+        except RuntimeError as error:
+            raise _full_disk(folder, _last_words(error)) from error
+        encoded = path.read_bytes()
+        # Of GIPL, SimpleITK reports success on a full disk.
+        if ending == ".gipl" and len(encoded) < HEADER_BYTES + label_map.nbytes:
+            raise _full_disk(folder, f"{len(encoded)} bytes of {HEADER_BYTES + label_map.nbytes}")
+        return encoded
+
+
+def gipl_place(geometry: Geometry) -> Matrix:
+    """Return the matrix that a GIPL file of a grid comes back with: it holds no direction."""
+    matrix = np.array(geometry.file_affine)
+    edges = np.linalg.norm(matrix[:3, :3], axis=0)
+    matrix[:3, :3] = np.diag(edges * _LPS_TO_RAS)
+    return tuple(tuple(row) for row in matrix.tolist())
+
+
+@contextmanager
+def _private_folder() -> Iterator[Path]:
+    """Make a folder for a moment; `ResourceError` if it cannot be made or written."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="autoseg-") as folder:
+            yield Path(folder)
+    except ResourceError:
+        raise
+    except OSError as error:
+        place = error.filename or tempfile.tempdir or "folder of temporary files"
+        if error.errno in _FULL:
+            raise _full_disk(place, str(error.strerror)) from error
+        raise ResourceError(
+            f"{place}: temporary files cannot be written ({error.strerror})",
+            rule="E-RES-62",
+            hint="make it a folder that you may write to, or name another one in the variable "
+            "TMPDIR",
+        ) from error
+
+
+def _full_disk(place: Path | str, problem: str) -> ResourceError:
+    return ResourceError(
+        f"{place}: the disk of temporary files is full ({problem})",
+        rule="E-RES-63",
+        hint="free some space, or name a folder on another disk in the variable TMPDIR",
+    )
+
+
+def _last_words(error: RuntimeError) -> str:
+    """Return what SimpleITK says at the end of its report, on one line."""
+    return " ".join(str(error).split())[-200:]
 
 
 def _count(header: VolumeHeader) -> int:
@@ -142,8 +196,8 @@ def _information(data: bytes, where: str, ending: str) -> Any:
     """Return SimpleITK's reader after it has read a header."""
     import SimpleITK
 
-    with tempfile.TemporaryDirectory(prefix="autoseg-") as folder:
-        path = Path(folder) / f"header{ending}"
+    with _private_folder() as folder:
+        path = folder / f"header{ending}"
         path.write_bytes(data)
         reader = SimpleITK.ImageFileReader()
         reader.SetFileName(str(path))
@@ -151,8 +205,7 @@ def _information(data: bytes, where: str, ending: str) -> Any:
             reader.ReadImageInformation()
         except RuntimeError as error:
             raise ImageFileError(
-                f"{where}: has a header that SimpleITK cannot read "
-                f"({' '.join(str(error).split())[-200:]})",
+                f"{where}: has a header that SimpleITK cannot read ({_last_words(error)})",
                 rule="E-FILE-09",
                 hint="the header is damaged; export the image again",
             ) from error

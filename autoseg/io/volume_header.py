@@ -5,6 +5,7 @@ would take damaged numbers for sound ones.
 """
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -12,10 +13,16 @@ from typing import Final, Literal
 import numpy as np
 
 from autoseg.core.errors import GeometryError, ImageFileError, VoxelError
+from autoseg.io.header_faults import impossible
 
 LONGEST_HEADER_BYTES: Final = 2**20
 """Longest header of text; those of segmentations list their segments."""
 
+BLANKS: Final = " \t\v\f"
+"""Letters that C takes for blanks within a line; Python strips others too, of other codings."""
+
+_BLANKS: Final = re.compile(f"[{BLANKS}]+")
+_NUMBER: Final = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 _MILLIMETER: Final = {"", "?", "mm", "millimeter", "millimetre", "millimeters", "millimetres"}
 
 
@@ -52,6 +59,23 @@ class VolumeHeader:
         return self.length + math.prod(self.sizes) * np.dtype(self.dtype).itemsize
 
 
+def header_lines(data: bytes | bytearray, where: str) -> list[str]:
+    """Return the lines of a header of text, each ended by a line feed alone or behind a return.
+
+    A byte is a letter: `str.splitlines` would end lines at letters of UTF-8 and other codings.
+
+    Raises
+    ------
+    ImageFileError
+        E-FILE-09 for a return within a line, which ends it for some readers and not for others.
+    """
+    lines = [line.removesuffix("\r") for line in data.decode("latin-1").split("\n")]
+    torn = next((line for line in lines if "\r" in line), None)
+    if torn is not None:
+        raise impossible(where, f"the line {torn[:60]!r} holds a carriage return")
+    return lines
+
+
 def whole_numbers(text: str, count: int, field: str, where: str) -> tuple[int, ...]:
     """Read a field of whole numbers from 1.
 
@@ -60,7 +84,7 @@ def whole_numbers(text: str, count: int, field: str, where: str) -> tuple[int, .
     ImageFileError
         E-FILE-09 if there are not ``count`` of them.
     """
-    words = text.split()
+    words = _BLANKS.split(text.strip(BLANKS))
     if len(words) != count or not all(_is_whole(word) for word in words):
         raise impossible(where, f"{field} is {text[:60]!r}, needed are {count} numbers from 1")
     return tuple(int(word) for word in words)
@@ -78,10 +102,8 @@ def numbers(text: str, count: int, field: str, where: str) -> tuple[float, ...]:
     GeometryError
         E-GEO-17 if they are not.
     """
-    try:
-        found = tuple(float(word) for word in text.split())
-    except ValueError:
-        found = ()
+    words = _BLANKS.split(text.strip(BLANKS))
+    found = tuple(float(word) for word in words if _NUMBER.fullmatch(word))
     if len(found) != count or not all(math.isfinite(value) for value in found):
         raise misplaced(where, f"{field} is {text[:60]!r}, needed are {count} finite numbers")
     return found
@@ -103,30 +125,12 @@ def check_unit(unit: str, where: str) -> None:
         )
 
 
-def impossible(where: str, problem: str) -> ImageFileError:
-    """Return the error for a header that contradicts itself or its format."""
-    return ImageFileError(
-        f"{where}: has an impossible header: {problem}",
-        rule="E-FILE-09",
-        hint="the header is damaged; export the image again",
-    )
-
-
 def unsupported(where: str, problem: str) -> ImageFileError:
     """Return the error for a variant of a format that is not read."""
     return ImageFileError(
         f"{where}: {problem}",
         rule="E-FILE-08",
         hint="convert the image to .nii.gz, with its orientation",
-    )
-
-
-def cut_header(where: str, found: int) -> ImageFileError:
-    """Return the error for a file that ends within its header."""
-    return ImageFileError(
-        f"{where}: ends after {found} bytes, within its header",
-        rule="E-FILE-02",
-        hint="the file is truncated; copy or export it again",
     )
 
 

@@ -74,7 +74,7 @@ def _changes_on_disk(
         return ()
     known = {case.name for case in dataset.cases}
     try:
-        present = {case.name for case in read_dataset(raw).cases}.difference(dataset.excluded)
+        present = {case.name for case in read_dataset(raw, exclude=dataset.excluded).cases}
     except AutosegError:
         present = known  # its files say themselves what is wrong, once they are read
     changed = [task.case.name for task in measurement_tasks(dataset, folder) if has_changed(task)]

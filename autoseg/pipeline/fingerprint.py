@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from autoseg.core.dataset import Dataset, exclude_cases
+from autoseg.core.dataset import Dataset
 from autoseg.core.errors import AutosegError, DatasetError, RefusedCasesError, UsageError
 from autoseg.core.fingerprint import CaseMeasurement, Fingerprint
 from autoseg.execution.executor import run_tasks
@@ -74,7 +74,7 @@ def measure_dataset(
         If any case is refused, or has the image files of another one (E-SET-44): lists all
         problems. What was measured of the good cases is kept.
     """
-    dataset = exclude_cases(read_dataset(raw), exclude)
+    dataset = read_dataset(raw, exclude=exclude)
     dataset = dataset if splits is None else with_patients(dataset, splits)
     folder = workspace.dataset(dataset.description.name)
     files.ensure_writable(folder.path)

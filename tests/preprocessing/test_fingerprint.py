@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from autoseg.core.dataset import Case, DatasetDescription
-from autoseg.core.errors import DatasetError
+from autoseg.core.errors import DatasetError, GeometryError
 from autoseg.core.fingerprint import CaseMeasurement, SymmetricPair, Symmetry
 from autoseg.core.labels import Labels, Region
 from preprocessing.fingerprint import RANKS, MeasurementTask, _sketch, measure_case, summarize
@@ -87,6 +87,25 @@ def test_a_cached_measurement_holds_for_its_labels_only(task, change):
     first = measure_case(task)
     assert measure_case(task) == first
     assert measure_case(replace(task, description=other)).key != first.key
+
+
+@pytest.mark.parametrize(
+    ("ending", "says"),
+    [
+        pytest.param(".png", r"case 'a': 3 axes cannot be .* ending with '\.png'", id="axes"),
+        pytest.param(".gipl", r"case 'a': .* ending with \.gipl cannot hold this", id="direction"),
+        pytest.param(".tif", r"case 'a': .* ending with \.tif cannot hold this grid", id="place"),
+    ],
+)
+def test_a_grid_that_the_dataset_s_ending_cannot_hold_is_refused_before_training(
+    task, ending, says
+):
+    measure_case(task)  # what was measured for another ending does not count
+    other = replace(task, description=replace(task.description, file_ending=ending))
+    with pytest.raises(GeometryError, match=says) as caught:
+        measure_case(other)
+    assert caught.value.rule == "E-GEO-25"
+    assert "file ending of their images" in caught.value.hint
 
 
 def measured(name, *channels, shape=(9, 8, 7), notes=()):

@@ -14,7 +14,7 @@ import tifffile
 from PIL import Image as PillowImage
 
 from autoseg.core.errors import DocumentError, GeometryError, ImageFileError, VoxelError
-from autoseg.core.geometry import Orientation
+from autoseg.core.geometry import Geometry, Orientation
 from autoseg.core.labels import Labels
 from autoseg.io import formats, guard, images
 from autoseg.io.image_digest import stored_digest
@@ -240,6 +240,62 @@ def test_a_format_without_orientation_refuses_an_oblique_grid(ending: str, tmp_p
         images.write_segmentation(tmp_path / f"m{ending}", mask_of(image.voxels[0]), image.geometry)
     assert caught.value.rule == "E-GEO-25"
     assert [path.name for path in tmp_path.iterdir()] == ["a.mha"]
+
+
+def grid(direction: np.ndarray, origin: tuple[float, ...] = (-20.5, 35.25, 8.0)) -> Geometry:
+    """A grid of edges of 0.5, 0.75 and 3 mm along the file's axes, whose directions are in RAS+."""
+    affine = np.eye(4)
+    affine[:3, :3] = direction * (0.5, 0.75, 3.0)
+    affine[:3, 3] = origin
+    return Geometry(
+        file_shape=(5, 4, 3),
+        file_affine=tuple(tuple(row) for row in affine.tolist()),
+        file_axes=(2, 1, 0),
+        reversed_axes=(False, False, False),
+    )
+
+
+LPS = np.diag([-1.0, -1, 1])
+STACKED = np.fliplr(np.eye(3))  # the pages of a stack are its first axis, and run along z
+
+
+@pytest.mark.parametrize(
+    ("geometry", "endings"),
+    [
+        pytest.param(grid(LPS), (".gipl",), id="lps"),
+        pytest.param(grid(np.eye(3)), (), id="ras"),
+        pytest.param(grid(OBLIQUE), (), id="oblique"),
+        pytest.param(grid(LEFT_HANDED), (), id="left-handed"),
+        pytest.param(grid(STACKED, (0, 0, 0)), (".tif", ".tiff"), id="stack"),
+        pytest.param(grid(STACKED, (0, 0, 1)), (), id="stack-elsewhere"),
+    ],
+)
+def test_what_a_format_can_hold_is_what_it_writes(
+    geometry: Geometry, endings: tuple[str, ...], tmp_path: Path
+):
+    for ending in guard.FILE_ENDINGS:
+        path = tmp_path / f"m{ending}"
+        if ending in (".nii.gz", ".nii", *VOLUMES, *endings):
+            formats.check_holds(geometry, ending, "case 'a'")
+            images.encode_segmentation(path, mask_of(numbered()), geometry)
+            continue
+        says = "3 axes cannot be" if ending in (".png", ".bmp") else r"\.\w+ cannot hold this grid"
+        with pytest.raises(GeometryError, match=f"^case 'a': .*{says}") as caught:
+            formats.check_holds(geometry, ending, "case 'a'")
+        assert caught.value.rule == "E-GEO-25"
+        with pytest.raises(GeometryError, match=says):
+            images.encode_segmentation(path, mask_of(numbered()), geometry)
+
+
+def test_a_picture_goes_into_pictures_only(tmp_path: Path):
+    PillowImage.fromarray(numbered((4, 5), "u1")).save(tmp_path / "a.png")
+    geometry = images.read_image(tmp_path / "a.png").geometry
+    for ending in guard.FILE_ENDINGS:
+        if ending in (".png", ".bmp", ".tif", ".tiff"):
+            formats.check_holds(geometry, ending, "a")
+        else:
+            with pytest.raises(GeometryError, match=f"2 axes cannot .* ending with '{ending}'; 2"):
+                formats.check_holds(geometry, ending, "a")
 
 
 # TIFF
