@@ -47,7 +47,8 @@ def command(
     """
     from autoseg.io.documents import to_json
     from autoseg.io.workspace import find_planned_dataset, find_workspace
-    from autoseg.pipeline.predict import Prediction, best_model, predict
+    from autoseg.pipeline.best_model import best_model
+    from autoseg.pipeline.predict import Prediction, predict
 
     progress = make_progress(quiet=quiet)
     if model is None:

@@ -248,7 +248,7 @@ def _keep_weights(
 def _validate(
     training: Training, setup: "FoldSetup", device: "Device", progress: Progress
 ) -> Summary:
-    from autoseg.inference.model import read_model
+    from autoseg.inference.stored import read_model
     from autoseg.training.validation import validate
 
     model = read_model(training.model_folder, device, folds=[setup.number], with_previous=False)

@@ -43,7 +43,7 @@ def load(
         If a file of the model is not what was written.
     """
     check_siblings()
-    from autoseg.inference.model import read_model
+    from autoseg.inference.stored import read_model
     from autoseg.networks.device import choose_device
 
     return read_model(Path(model_folder), choose_device(device), folds=folds, mirror=mirror)

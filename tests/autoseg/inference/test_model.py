@@ -12,7 +12,8 @@ from autoseg.core.folds import Fold
 from autoseg.core.labels import Labels
 from autoseg.core.model import FoldRecord, ModelDescription, PreviousStage
 from autoseg.core.training_config import TrainingConfig
-from autoseg.inference.model import Model, finished_folds, read_model
+from autoseg.inference.model import Model
+from autoseg.inference.stored import finished_folds, read_model
 from autoseg.io import documents, files
 from autoseg.networks.assembler import build_network
 from autoseg.networks.device import Device

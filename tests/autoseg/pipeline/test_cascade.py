@@ -1,4 +1,4 @@
-"""What the second stage of a cascade takes over from the first."""
+"""What the second stage of a cascade takes over, and what is done with finished folds."""
 
 from dataclasses import replace
 
@@ -18,7 +18,8 @@ from autoseg.execution.progress import Silence
 from autoseg.io import documents, files, images, store
 from autoseg.io.workspace import DatasetFolder
 from autoseg.pipeline.cascade import find_previous_stage, missing_folds, prepare_predictions
-from autoseg.pipeline.fold import Training
+from autoseg.pipeline.fold import Training, forget_validation, remember_validation
+from autoseg.pipeline.train import check_request, train, validate_again
 from autoseg.training.validation import ValidatedCase
 from preprocessing.runner import grid_key
 
@@ -208,3 +209,85 @@ def test_a_prediction_that_changed_since_its_validation_is_refused(training, pla
     images.write_segmentation(path, np.zeros(SHAPE, np.uint8), GEOMETRY)
     with pytest.raises(DamagedError, match=r"c.nii.gz: is missing, or is not the prediction"):
         prepare_predictions(training, description, SPLITS, progress=Silence())
+
+
+def test_folds_that_do_not_validate_every_case_make_no_cascade(plan):
+    own = Splits(folds=(Fold(training=("a", "b"), validation=("c",)),))
+    with pytest.raises(UsageError, match=r"no fold validates 2 of them: a, b") as caught:
+        check_request("3d_cascade_fullres", [0], plan, own)
+    assert caught.value.rule == "E-SET-48"
+    check_request("3d_lowres", [0], plan, own)
+
+
+def test_a_case_that_two_folds_validate_takes_the_prediction_of_the_first(training, plan, finish):
+    twice = Splits(
+        folds=(
+            Fold(training=("c",), validation=("a", "b")),
+            Fold(training=("a",), validation=("b", "c")),
+        )
+    )
+    for number, fold in enumerate(twice.folds):
+        finish(number, fold=fold)
+    path = training.folder.run("default", "3d_lowres", "default") / "fold_1/validation/b.nii.gz"
+    path.unlink()  # not the one that is asked for
+    description = described(training, plan, find_previous_stage(training, plan, twice))
+    prepare_predictions(training, description, twice, progress=Silence())
+    _, prepared = store.open_prediction(training.previous_folder, "b")
+    np.testing.assert_array_equal(prepared[...], prediction_of("b"))
+
+
+@pytest.fixture
+def first_stage(training, plan, finish):
+    """The first stage's training, finished, of a planned dataset."""
+    documents.write(training.folder.plan_file("default"), plan)
+    documents.write(training.folder.splits_file, SPLITS)
+    finish(0)
+    finish(1)
+    return replace(training, configuration="3d_lowres", device="cpu")
+
+
+def summary_of(training):
+    return training.fold_folder(0) / "validation" / "summary.json"
+
+
+def test_finished_folds_are_returned_only_to_the_options_that_they_were_trained_with(first_stage):
+    again = train(first_stage, [0], keep_finished=True, progress=Silence())
+    assert again[0].mean_dice is None
+    with pytest.raises(UsageError, match="fold 0 is trained and validated already"):
+        train(first_stage, [0], progress=Silence())
+    other = replace(first_stage, config=replace(first_stage.config, seed=5))
+    with pytest.raises(UsageError, match="was started with another training"):
+        train(other, [0], keep_finished=True, progress=Silence())
+
+
+def test_folds_of_other_splits_are_not_mixed_into_a_model(first_stage):
+    swapped = Splits(folds=SPLITS.folds[::-1])
+    documents.write(first_stage.folder.splits_file, swapped)
+    for act in (train, validate_again):
+        with pytest.raises(UsageError, match="fold 0 was trained on other cases than") as caught:
+            act(first_stage, [1], progress=Silence())
+        assert caught.value.rule == "E-RUN-78"
+
+
+def test_a_refused_validation_keeps_the_scores(first_stage):
+    with pytest.raises(UsageError, match="device 'abacus' is unknown"):
+        validate_again(replace(first_stage, device="abacus"), [0], progress=Silence())
+    stored = first_stage.folder.read_dataset()
+    labels = Labels(names=("background", "other"), values=(0, 5))
+    renamed = replace(stored.description, labels=labels)
+    documents.write(first_stage.folder.dataset_file, replace(stored, description=renamed))
+    with pytest.raises(UsageError, match="other channels or labels than the dataset has now"):
+        validate_again(first_stage, [0], progress=Silence())
+    assert summary_of(first_stage).exists()
+
+
+def test_scores_are_forgotten_once_so_that_a_stopped_validation_carries_on(first_stage):
+    cases = first_stage.fold_folder(1) / "validation" / "cases"
+    forget_validation(first_stage, 1)
+    assert not list(cases.glob("*.json"))
+    (cases / "b.json").write_text("validated anew")
+    forget_validation(first_stage, 1)
+    assert (cases / "b.json").exists()
+    remember_validation(first_stage, 1)
+    forget_validation(first_stage, 1)
+    assert not list(cases.glob("*.json"))
