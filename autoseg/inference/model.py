@@ -54,6 +54,7 @@ class Model:
         array: npt.NDArray[np.generic],
         spacing: Sequence[float],
         *,
+        where: str = "image",
         on_tile: Callable[[int, int], None] = _silent,
     ) -> npt.NDArray[np.unsignedinteger]:
         """Segment an image in memory; starts no process and writes no file.
@@ -66,6 +67,8 @@ class Model:
             axis may be left out where there is one channel.
         spacing : sequence of float
             Voxel edges along the spatial axes, mm.
+        where : str
+            Names the image in errors.
         on_tile : callable
             Told how many tiles are done, and of how many.
 
@@ -84,7 +87,7 @@ class Model:
         """
         plan = self.description.plan
         image = _checked(array, spacing, len(self.description.dataset.channels), plan.axis_order)
-        cropped = crop_image(image, spacing, plan)
+        cropped = crop_image(image, spacing, plan, where=where)
         return self.description.dataset.labels.to_file(self._segment(cropped, on_tile))
 
     def logits(

@@ -166,7 +166,9 @@ def _predict_case(
         def tell(done: int, total: int) -> None:
             progress.status(f"{case.name}: tile {done}/{total}")
 
-        segmentation = model.predict(image.voxels, image.geometry.spacing, on_tile=tell)
+        segmentation = model.predict(
+            image.voxels, image.geometry.spacing, where=f"case {case.name!r}", on_tile=tell
+        )
     output = _output_file(request, case)
     data = images.encode_segmentation(output, segmentation, image.geometry)
     sidecar = sidecar_of(output, image.geometry)
