@@ -17,8 +17,9 @@ from autoseg.core.fingerprint import (
     ChannelStatistics,
     Fingerprint,
 )
-from autoseg.io import documents, files, formats, images
-from autoseg.io.image_digest import stored_digest
+from autoseg.io import documents, files, images
+from autoseg.io.formats import table as formats
+from autoseg.io.formats.image_digest import stored_digest
 from autoseg.io.store import content_key
 from preprocessing.cropping import nonzero_box
 from preprocessing.symmetry import summarize_symmetries, symmetric_pairs

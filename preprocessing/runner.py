@@ -10,7 +10,7 @@ from autoseg.core.plan import Configuration, Normalization, Plan
 from autoseg.io import images, store
 from autoseg.io.documents import encode
 from autoseg.io.files import digest
-from autoseg.io.image_digest import stored_digest
+from autoseg.io.formats.image_digest import stored_digest
 from preprocessing.case import crop_image, resample_case, resample_reference
 from preprocessing.foreground import sample_foreground
 

@@ -12,8 +12,9 @@ from autoseg.core.dataset import (
     set_patients,
 )
 from autoseg.core.errors import AutosegError, DatasetError, RefusedCasesError, UsageError
-from autoseg.io.channel_files import channel_groups, same_family
-from autoseg.io.dataset_json import (
+from autoseg.io.guard import file_ending
+from autoseg.io.raw.channel_files import channel_groups, same_family
+from autoseg.io.raw.dataset_json import (
     Entries,
     Layout,
     channel_names,
@@ -23,17 +24,16 @@ from autoseg.io.dataset_json import (
     text,
     whole_number,
 )
-from autoseg.io.declared_labels import parse_labels
-from autoseg.io.guard import file_ending
-from autoseg.io.layouts import (
+from autoseg.io.raw.declared_labels import parse_labels
+from autoseg.io.raw.layouts import (
     Listing,
     channel_problems,
     list_nnunet,
     own_names,
 )
-from autoseg.io.listed_cases import list_named
-from autoseg.io.listing import look_alikes, stem, unsafe_names, visible_names
-from autoseg.io.training_list import list_decathlon
+from autoseg.io.raw.listed_cases import list_named
+from autoseg.io.raw.listing import look_alikes, stem, unsafe_names, visible_names
+from autoseg.io.raw.training_list import list_decathlon
 
 
 def read_dataset(folder: Path, *, exclude: Collection[str] = ()) -> Dataset:

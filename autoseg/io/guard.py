@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import IO, Final, Protocol
 
 from autoseg.core.errors import ImageFileError, InputError, ResourceError
-from autoseg.io.content import Source, read_content
-from autoseg.io.kinds import check_kind
-from autoseg.io.tiff_sidecar import LARGEST_SIDECAR_BYTES, TIFF_ENDINGS, sidecar_names
+from autoseg.io.formats.content import Source, read_content
+from autoseg.io.formats.kinds import check_kind
+from autoseg.io.formats.tiff_sidecar import LARGEST_SIDECAR_BYTES, TIFF_ENDINGS, sidecar_names
 
 FILE_ENDINGS: Final = (
     ".nii.gz",

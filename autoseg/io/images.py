@@ -16,7 +16,7 @@ from autoseg.core.errors import DatasetError, GeometryError, VoxelError
 from autoseg.core.geometry import Array, Geometry, Orientation, grids_differ
 from autoseg.core.labels import Labels
 from autoseg.io import files
-from autoseg.io.formats import FORMATS, encoded, sidecar_of
+from autoseg.io.formats.table import FORMATS, encoded, sidecar_of
 from autoseg.io.guard import default_limit_bytes, file_ending, guarded_bytes
 from autoseg.io.voxels import Decoded, constant_notes, intensities, label_map
 
@@ -249,7 +249,7 @@ def encode_segmentation(path: Path, label_map: Array, geometry: Geometry) -> byt
 
     Notes
     -----
-    A stack of TIFF pages needs the file of `autoseg.io.formats.sidecar_of` beside it.
+    A stack of TIFF pages needs the file of `autoseg.io.formats.table.sidecar_of` beside it.
     """
     if label_map.shape != geometry.shape:
         raise GeometryError(

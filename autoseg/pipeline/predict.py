@@ -18,9 +18,9 @@ from autoseg.execution.machine import memory_errors
 from autoseg.execution.progress import Progress
 from autoseg.io import documents, files, images
 from autoseg.io.datasets import images_for_prediction
-from autoseg.io.formats import sidecar_of, sidecar_places
+from autoseg.io.formats.image_digest import stored_digest
+from autoseg.io.formats.table import sidecar_of, sidecar_places
 from autoseg.io.guard import file_ending
-from autoseg.io.image_digest import stored_digest
 
 if TYPE_CHECKING:
     from autoseg.inference.model import Model

@@ -8,7 +8,7 @@ from autoseg.core.errors import UsageError
 from autoseg.core.fingerprint import Fingerprint
 from autoseg.core.folds import Fold, Splits, split_cases
 from autoseg.core.patients import patients_by_pattern
-from autoseg.io.splits import own_splits, read_patients, splits_beside
+from autoseg.io.raw.splits import own_splits, read_patients, splits_beside
 from autoseg.io.workspace import DatasetFolder
 
 

@@ -12,7 +12,7 @@ from autoseg.evaluation.overlap import overlap_per_label, voxel_volume_mm3
 from autoseg.evaluation.summary import CaseScores, Summary, summarize
 from autoseg.inference.model import Model
 from autoseg.io import documents, files, images
-from autoseg.io.image_digest import stored_digest
+from autoseg.io.formats.image_digest import stored_digest
 from autoseg.training.sampling import OpenCase
 from preprocessing.case import raw_grid
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from autoseg.cli.main import main
-from autoseg.io.dataset_json import LARGEST_BYTES
+from autoseg.io.raw.dataset_json import LARGEST_BYTES
 
 PLAN = ["plan_and_preprocess", "-d", "Dataset003_Faults", "--workers", "0"]
 WORKSPACE = Path("autoseg_workspace/Dataset003_Faults")

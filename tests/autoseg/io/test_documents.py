@@ -35,8 +35,8 @@ from autoseg.core.training_config import preset
 from autoseg.evaluation.overlap import Overlap
 from autoseg.evaluation.summary import CaseScores, LabelSummary, Summary
 from autoseg.io import documents
+from autoseg.io.formats.tiff_sidecar import Sidecar
 from autoseg.io.store import StoredCase, StoredPrediction
-from autoseg.io.tiff_sidecar import Sidecar
 from autoseg.pipeline.predict import PredictedCase, PredictionManifest
 from autoseg.training.augmentation.policy import Policy
 from autoseg.training.checkpoint import Checkpoint

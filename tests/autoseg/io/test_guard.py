@@ -56,7 +56,7 @@ def test_the_content_does_not_depend_on_the_size_of_the_pieces(
     chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(guard, "_CHUNK_BYTES", chunk)
-    monkeypatch.setattr("autoseg.io.gzip_stream.PIECE_BYTES", chunk)
+    monkeypatch.setattr("autoseg.io.formats.gzip_stream.PIECE_BYTES", chunk)
     path = tmp_path / "a.nii.gz"
     # The kind is told by the first piece: it must hold the two bytes of gzip's signature.
     if chunk == 1:

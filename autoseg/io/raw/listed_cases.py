@@ -1,0 +1,114 @@
+"""The cases that the key ``dataset`` of an nnU-Net ``dataset.json`` lists by their paths.
+
+The files may lie anywhere, so that nothing is said of other files beside them.
+"""
+
+import re
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from autoseg.core.dataset import Case
+from autoseg.core.errors import AutosegError, DatasetError
+from autoseg.io.guard import FILE_ENDINGS, file_ending
+from autoseg.io.raw.channel_files import is_there, same_family
+from autoseg.io.raw.layouts import Listing, missing, unknown_ending, wrong
+from autoseg.io.raw.listing import look_alikes, stem, unsafe_names
+
+_VARIABLE: Final = re.compile(r"\$\w|\$\{|^~")
+"""What a shell would replace by something that depends on who reads the path."""
+
+
+def list_named(
+    folder: Path, listed: object, channels: int, ending: str, exclude: frozenset[str]
+) -> Listing:
+    """List the cases that ``dataset.json`` names one by one.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of ``dataset.json``; relative paths start there.
+    listed : object
+        Its key ``dataset``: ``{case: {"images": [path, ...], "label": path}}``.
+    channels : int
+        Channels of every case: one file each, or one file that holds all.
+    ending : str
+        Ending of predictions; the files may have any of the same family.
+    exclude : frozenset of str
+        Cases to leave out, whatever their entries and files are like.
+    """
+    where = f"{folder / 'dataset.json'}: dataset"
+    problems: list[AutosegError] = []
+    cases: list[Case] = []
+    if ending not in FILE_ENDINGS:
+        problems.append(unknown_ending(folder, ending))
+    elif not isinstance(listed, dict):
+        hint = "write {case: {images: [path], label: path}}, or leave 'dataset' out"
+        problems.append(wrong(f"{where} is {str(listed)[:40]!r}, needed is an object", hint))
+    else:
+        for name, entry in listed.items():
+            if name in exclude:
+                continue
+            try:
+                cases.append(_case(name, entry, channels, same_family(ending), where))
+            except DatasetError as error:
+                problems.append(error)
+    paths = [path for case in cases for path in (*case.images, str(case.segmentation))]
+    problems += unsafe_names([*(case.name for case in cases), *paths], where)
+    problems += look_alikes(((case.name, case.images[0]) for case in cases), where)
+    problems += [missing(folder / path) for path in paths if not is_there(folder / path)]
+    return Listing(
+        cases=tuple(sorted(cases, key=lambda case: case.name)),
+        file_ending=ending,
+        problems=tuple(problems),
+        seen=frozenset(listed if isinstance(listed, dict) else ()),
+    )
+
+
+def _case(name: str, entry: object, channels: int, endings: tuple[str, ...], dataset: str) -> Case:
+    where = f"{dataset}.{name}"
+    if not name or name.startswith(".") or "/" in name or "\\" in name:
+        raise DatasetError(
+            f"{dataset}: {name!r} is the name of a case; allowed are names that a file can have, "
+            "without '/' and a dot in front",
+            rule="E-SET-45",
+            hint="rename the case",
+        )
+    if not isinstance(entry, dict) or not {"images", "label"} <= set(entry):
+        raise wrong(
+            f"{where} is {str(entry)[:80]!r}, needed is an object with 'images' and 'label'",
+            "name the files of the case",
+        )
+    images = entry["images"]
+    if not isinstance(images, list) or not images:
+        raise wrong(f"{where}.images is {images!r}, needed is a list of paths", "list the images")
+    if len(images) not in (1, channels):
+        raise DatasetError(
+            f"{where}.images: {len(images)} files found, {channels} channels expected",
+            rule="E-SET-42",
+            hint="list one file per channel, or one file that holds all of them",
+        )
+    return Case(
+        name=name,
+        images=tuple(
+            _path(path, endings, f"{where}.images[{number}]") for number, path in enumerate(images)
+        ),
+        segmentation=_path(entry["label"], endings, f"{where}.label"),
+    )
+
+
+def _path(value: object, endings: tuple[str, ...], where: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise wrong(f"{where} is {value!r}, needed is a path", "name the file")
+    if _VARIABLE.search(value):
+        raise wrong(
+            f"{where} is {value!r}; allowed are paths without variables and '~', which mean "
+            "other files to other readers",
+            "write the path in full, or relative to the folder of dataset.json",
+        )
+    name = PurePosixPath(value).name
+    if not stem(name) or file_ending(Path(name)) not in endings:
+        raise wrong(
+            f"{where} is {value!r}, allowed endings are {', '.join(endings)}",
+            "convert the file, or correct file_ending",
+        )
+    return str(Path(value))

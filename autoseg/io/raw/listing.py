@@ -1,0 +1,104 @@
+"""Which image files lie in a folder, and which of their names cannot be told apart safely."""
+
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+from autoseg.core.errors import AutosegError, DatasetError, ResourceError
+from autoseg.io.formats.metaimage_header import DATA_ENDINGS
+from autoseg.io.formats.tiff_sidecar import TIFF_ENDINGS, sidecar_names
+from autoseg.io.guard import file_ending
+
+
+def visible_names(folder: Path) -> list[str]:
+    """Return the sorted names in a folder, without hidden ones; nothing if there is no folder."""
+    try:
+        return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise ResourceError(
+            f"{folder}: cannot be listed ({error.strerror})",
+            rule="E-RES-62",
+            hint="check the permissions of the folder",
+        ) from error
+
+
+def stem(name: str) -> str:
+    """Return a file name without its image ending."""
+    return name[: len(name) - len(file_ending(Path(name)))]
+
+
+def companions(names: Iterable[str]) -> frozenset[str]:
+    """Return the names that belong to another file of the same folder.
+
+    Parameters
+    ----------
+    names : iterable of str
+        All file names in a folder.
+
+    Returns
+    -------
+    frozenset of str
+        The data files of MetaImage headers, ``a.raw`` or ``a.zraw`` beside ``a.mhd``, and the
+        spacings of TIFF stacks, ``a.json`` beside ``a.tif`` or ``a_0000.tif`` (and ``.tiff``).
+
+    Examples
+    --------
+    >>> sorted(companions(["a.mhd", "a.zraw", "b.raw", "c_0000.tif", "c.json", "d.json"]))
+    ['a.zraw', 'c.json']
+    """
+    present = frozenset(names)
+    wanted: set[str] = set()
+    for name in present:
+        kind, start = file_ending(Path(name)), stem(name)
+        if kind == ".mhd":
+            wanted |= {start + ending for ending in DATA_ENDINGS}
+        elif kind in TIFF_ENDINGS:
+            wanted.update(sidecar_names(start))
+    return present & wanted
+
+
+def unsafe_names(names: Iterable[str], where: str) -> list[AutosegError]:
+    """Return a problem for each name that holds a line break, NUL or no valid text."""
+    return [
+        DatasetError(
+            f"{where}: the name {name!r} holds a control or undecodable character; "
+            "allowed are printable ones",
+            rule="E-SET-45",
+            hint="rename the file",
+        )
+        for name in names
+        if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name)
+    ]
+
+
+def look_alikes(files: Iterable[tuple[str, str]], where: str) -> list[AutosegError]:
+    """Return a problem for each group of cases that some file system or reader would confuse.
+
+    Parameters
+    ----------
+    files : iterable of (str, str)
+        Case name and the file that it comes from.
+    where : str
+        Names the folder in errors.
+
+    Notes
+    -----
+    Names are the same here if they are equal after Unicode normalization (NFC) and case folding.
+    """
+    groups: defaultdict[str, list[str]] = defaultdict(list)
+    for name, file in files:
+        groups[unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())].append(
+            file
+        )
+    return [
+        DatasetError(
+            f"{where}: files {', '.join(map(repr, group))} belong to the same case; allowed is one",
+            rule="E-SET-43",
+            hint="rename or remove all but one of them",
+        )
+        for group in groups.values()
+        if len(group) > 1
+    ]
