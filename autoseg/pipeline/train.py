@@ -104,15 +104,7 @@ def train(
         with files.lock(training.fold_folder(number), f"training of fold {number}"):
             if not _check_run(training, description):
                 documents.write(training.model_folder / MODEL_FILE, description)
-            _prepare_cascade(training, description, splits, progress)
-            summaries[number] = train_one(
-                training,
-                description,
-                number,
-                splits.folds[number],
-                progress=progress,
-                started=started,
-            )
+            summaries[number] = _bring(training, description, number, splits, progress, started)
         started = monotonic()
     return summaries
 
@@ -161,15 +153,9 @@ def validate_again(
     summaries = {}
     for number in folds:
         with files.lock(training.fold_folder(number), f"validation of fold {number}"):
-            _prepare_cascade(training, description, splits, progress)
             forget_validation(training, number)
-            summaries[number] = train_one(
-                training,
-                description,
-                number,
-                splits.folds[number],
-                progress=progress,
-                started=monotonic(),
+            summaries[number] = _bring(
+                training, description, number, splits, progress, started=monotonic()
             )
             remember_validation(training, number)
     return summaries
@@ -217,6 +203,20 @@ def _train_previous(training: Training, plan: Plan, splits: Splits, progress: Pr
             f"{', '.join(map(str, missing))} first"
         )
         train(previous, missing, progress=progress)
+
+
+def _bring(
+    training: Training,
+    description: ModelDescription,
+    number: int,
+    splits: Splits,
+    progress: Progress,
+    started: float,
+) -> Summary:
+    """Bring a fold, whose folder is held, to its validation."""
+    _prepare_cascade(training, description, splits, progress)
+    fold = splits.folds[number]
+    return train_one(training, description, number, fold, progress=progress, started=started)
 
 
 def _prepare_cascade(
