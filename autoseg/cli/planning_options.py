@@ -12,46 +12,52 @@ from autoseg.cli.options import FILE, FOLDER, plan_option
 NETWORKS = ("auto", "plain", "resenc", "resenc-m", "resenc-l", "resenc-xl")
 
 
-def planning_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of planning; the function gets them as one ``planning`` request."""
-
-    @click.option(
+_OPTIONS = (
+    click.option(
         "--gpu-memory-gib",
         default=None,
         help="Memory that a training may use on its device, GiB; auto takes the visible card's.  "
         "[default: 8]",
-    )
-    @click.option(
+    ),
+    click.option(
         "--network",
         type=click.Choice(NETWORKS),
         default="auto",
         show_default=True,
         help="Plain or residual network; resenc-m, -l, -xl also set the memory: 8, 24, 40 GiB.",
-    )
-    @click.option(
+    ),
+    click.option(
         "--mirroring",
         type=click.Choice(["auto", "all", "none"]),
         default="auto",
         show_default=True,
         help="Axes to mirror along; auto spares those whose sides the labels tell apart.",
-    )
-    @click.option("--like", type=FOLDER, default=None, help="Model folder whose grid to share.")
-    @click.option("--splits", type=FILE, default=None, help="JSON file of folds of your own.")
-    @click.option(
+    ),
+    click.option("--like", type=FOLDER, default=None, help="Model folder whose grid to share."),
+    click.option("--splits", type=FILE, default=None, help="JSON file of folds of your own."),
+    click.option(
         "--patients",
         type=FILE,
         default=None,
-        help='JSON file {"case": "patient"}: one, one fold.',
-    )
-    @click.option(
-        "--patient-pattern", default=None, help="Regular expression whose group names the patient."
-    )
-    @plan_option
-    @click.option(
+        help='JSON file {"case": "patient"}; the cases of a patient stay in one fold.',
+    ),
+    click.option(
+        "--patient-pattern",
+        default=None,
+        help="Regular expression whose group names the patient in a case's name.",
+    ),
+    plan_option,
+    click.option(
         "--overwrite",
         is_flag=True,
         help="Replace a differing plan of this name, and folds where others are asked for.",
-    )
+    ),
+)
+
+
+def planning_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of planning; the function gets them as one ``planning`` request."""
+
     @wraps(function)
     def with_request(
         *,
@@ -78,7 +84,10 @@ def planning_options(function: Callable[..., Any]) -> Callable[..., Any]:
         )
         return function(planning=request, **others)
 
-    return with_request
+    decorated: Callable[..., Any] = with_request
+    for option in reversed(_OPTIONS):
+        decorated = option(decorated)
+    return decorated
 
 
 def exclude_option(function: Callable[..., Any]) -> Callable[..., Any]:
