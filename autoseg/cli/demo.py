@@ -5,14 +5,14 @@ from pathlib import Path
 import click
 
 from autoseg.cli.console import make_progress
-from autoseg.cli.options import FOLDER, device_option, emit, workers_option
+from autoseg.cli.options import PATH, device_option, emit, workers_option
 
 
 @click.command("demo")
 @click.option(
     "-o",
     "--output",
-    type=FOLDER,
+    type=PATH,
     default=Path("autoseg_demo"),
     show_default=True,
     help="Folder for everything the demo makes.",

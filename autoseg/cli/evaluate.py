@@ -5,19 +5,19 @@ from pathlib import Path
 import click
 
 from autoseg.cli.console import make_progress
-from autoseg.cli.options import FOLDER, common_options, emit, planned_option, workers_option
+from autoseg.cli.options import PATH, common_options, emit, planned_option, workers_option
 
 
 @click.command("evaluate")
-@click.option("-i", "--input", "predictions", type=FOLDER, required=True, help="Segmentations.")
+@click.option("-i", "--input", "predictions", type=PATH, required=True, help="Segmentations.")
 @click.option(
     "-r",
     "--references",
-    type=FOLDER,
+    type=PATH,
     default=None,
     help="Folder of references, named like the segmentations.  [default: those of the dataset]",
 )
-@click.option("-o", "--output", type=FOLDER, default=None, help="Folder for the report.")
+@click.option("-o", "--output", type=PATH, default=None, help="Folder for the report.")
 @click.option("--cases", "per_case", is_flag=True, help="List every case, the worst first.")
 @planned_option
 @workers_option

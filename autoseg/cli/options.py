@@ -11,8 +11,7 @@ from autoseg.core.errors import UsageError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-FOLDER = click.Path(path_type=Path)
-FILE = click.Path(path_type=Path)
+PATH = click.Path(path_type=Path)
 
 
 def dataset_option(function: Function) -> Function:
@@ -40,7 +39,7 @@ def planned_option(function: Function) -> Function:
 def data_option(function: Function) -> Function:
     """Add ``--data``: where raw datasets are looked up by name."""
     return click.option(
-        "--data", type=FOLDER, default=None, help="Folder in which -d NAME is looked up first."
+        "--data", type=PATH, default=None, help="Folder in which -d NAME is looked up first."
     )(function)
 
 
@@ -51,7 +50,7 @@ def common_options(function: Function) -> Function:
         click.option("--json", "as_json", is_flag=True, help="Print one JSON document."),
         click.option(
             "--workspace",
-            type=FOLDER,
+            type=PATH,
             default=None,
             envvar="AUTOSEG_WORKSPACE",
             help="Where autoseg writes.  [default: autoseg_workspace, here or above]",

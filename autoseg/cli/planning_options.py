@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from autoseg.cli.options import FILE, FOLDER, plan_option
+from autoseg.cli.options import PATH, plan_option
 
 NETWORKS = ("auto", "plain", "resenc", "resenc-m", "resenc-l", "resenc-xl")
 
@@ -33,11 +33,11 @@ _OPTIONS = (
         show_default=True,
         help="Axes to mirror along; auto spares those whose sides the labels tell apart.",
     ),
-    click.option("--like", type=FOLDER, default=None, help="Model folder whose grid to share."),
-    click.option("--splits", type=FILE, default=None, help="JSON file of folds of your own."),
+    click.option("--like", type=PATH, default=None, help="Model folder whose grid to share."),
+    click.option("--splits", type=PATH, default=None, help="JSON file of folds of your own."),
     click.option(
         "--patients",
-        type=FILE,
+        type=PATH,
         default=None,
         help='JSON file {"case": "patient"}; the cases of a patient stay in one fold.',
     ),

@@ -6,7 +6,7 @@ import click
 
 from autoseg.cli.console import make_progress
 from autoseg.cli.options import (
-    FOLDER,
+    PATH,
     common_options,
     device_option,
     emit,
@@ -16,9 +16,9 @@ from autoseg.cli.options import (
 
 
 @click.command("predict")
-@click.option("-i", "--input", "source", type=FOLDER, required=True, help="Image or folder.")
-@click.option("-o", "--output", type=FOLDER, required=True, help="Folder for segmentations.")
-@click.option("-m", "--model", type=FOLDER, default=None, help="Model folder.")
+@click.option("-i", "--input", "source", type=PATH, required=True, help="Image or folder.")
+@click.option("-o", "--output", type=PATH, required=True, help="Folder for segmentations.")
+@click.option("-m", "--model", type=PATH, default=None, help="Model folder.")
 @click.option("-f", "--fold", "folds", type=int, multiple=True, help="Only this; may be repeated.")
 @click.option("--mirror/--no-mirror", default=None, help="Average over mirrored views, or not.")
 @click.option("--overwrite", is_flag=True, help="Replace files that autoseg did not write.")

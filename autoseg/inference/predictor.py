@@ -46,6 +46,14 @@ class PreviousPrediction:
     labels: int
     """Foreground labels; each becomes a channel."""
 
+    def padded(self, padding: Sequence[tuple[int, int]]) -> "PreviousPrediction":
+        """Return the same with background around it."""
+        return PreviousPrediction(label_map=np.pad(self.label_map, padding), labels=self.labels)
+
+    def channels(self, box: tuple[slice, ...]) -> Tensor:
+        """Return the channels (labels, *tile) of a tile."""
+        return label_channels(torch.from_numpy(self.label_map[box]), self.labels)
+
 
 def predict_logits(
     networks: Sequence[UNet],
@@ -86,7 +94,7 @@ def predict_logits(
     tile = (1,) * leading + window.tile
     padding = padding_to(image.shape[1:], tile)
     padded = torch.from_numpy(np.pad(image, ((0, 0), *padding)))
-    guided = None if previous is None else torch.from_numpy(np.pad(previous.label_map, padding))
+    guide = None if previous is None else previous.padded(padding)
     starts = list(tile_boxes(padded.shape[1:], tile, window.step_fraction))
     weight = torch.from_numpy(gaussian_weights(window.tile).copy()).reshape(tile)
     weight = weight.to(device.torch_device)
@@ -94,9 +102,8 @@ def predict_logits(
     for first in range(0, len(starts), window.batch_size):
         boxes = [_box(start, tile) for start in starts[first : first + window.batch_size]]
         tiles = torch.stack([padded[(slice(None), *box)] for box in boxes])
-        if guided is not None and previous is not None:
-            guides = [label_channels(guided[box], previous.labels) for box in boxes]
-            tiles = torch.cat([tiles, torch.stack(guides)], dim=1)
+        if guide is not None:
+            tiles = torch.cat([tiles, torch.stack([guide.channels(box) for box in boxes])], dim=1)
         squeezed = tiles.reshape(len(boxes), tiles.shape[1], *window.tile).to(device.torch_device)
         logits = _average_logits(networks, squeezed, window, device)
         if total is None:
