@@ -1,5 +1,6 @@
 """Every kind of training on generated data, from raw files to the prediction of a new case."""
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -80,7 +81,14 @@ def held_out_dice(raw: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, fl
     return {label["label"]: label["mean_dice"] for label in summary["labels"]}
 
 
-def test_a_cascade_orders_its_stages_and_segments_by_one_command(tmp_path, capsys):
+class Terminal(io.StringIO):
+    """A person at a terminal who typed this."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_cascade_orders_its_stages_and_segments_by_one_command(tmp_path, capsys, monkeypatch):
     spacing = (2.0, 1.0, 1.25)
     raw = write_dataset(
         tmp_path / "Dataset008_Large",
@@ -108,6 +116,13 @@ def test_a_cascade_orders_its_stages_and_segments_by_one_command(tmp_path, capsy
     message = capsys.readouterr().err
     assert "not trained and validated are: 3 (run 'default')" in message
     assert "autoseg train 3d_lowres 3; or add --with-previous" in message
+    # At a terminal it is offered, and the fold that comes back is the same to the bit.
+    monkeypatch.setattr("sys.stdin", Terminal("y\n"))
+    assert main(["train", "3d_cascade_fullres", "1", *SHORT]) == 0
+    assert "needs 3d_lowres fold 3, not trained yet; train first?" in capsys.readouterr().err
+    assert (weights / "weights.safetensors").read_bytes() == (
+        models / "fold_3" / "weights.safetensors"
+    ).read_bytes()
 
 
 def test_regions_and_ignored_voxels(tmp_path, capsys):
