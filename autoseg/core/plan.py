@@ -10,6 +10,8 @@ from autoseg.core.geometry import STRICT, Orientation
 from autoseg.core.network_spec import Arch, Style
 
 ConfigurationName = Literal["2d", "3d_lowres", "3d_fullres", "3d_cascade_fullres"]
+RuleSet = Literal["autoseg", "nnunet"]
+"""Whose rules made a plan; see `planners.rules`."""
 Scheme = Literal["ct", "zscore", "rescale_to_0_1", "rgb_to_0_1", "none"]
 """Normalization of a channel; see `preprocessing.normalization`."""
 
@@ -28,6 +30,10 @@ class Decision:
     """The rule that led to it, in one sentence."""
     numbers: tuple[tuple[str, str], ...] = ()
     """The measured or given numbers that the rule looked at, named, with units."""
+    changed_by: str = ""
+    """What would change the value: an option, or a number that crosses a threshold; a clause."""
+    is_override: bool = False
+    """Whether the user set the value, over what the rules would have decided."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,8 +120,12 @@ class Configuration:
     """Spline order that resamples segmentations, label by label."""
     logits_order: int = 1
     """Spline order that resamples logits on export."""
+    anti_aliasing: bool = False
+    """Whether images are smoothed along axes that resampling shrinks to under half."""
     previous_stage: ConfigurationName | None = None
     """Configuration whose prediction is a further input, if any."""
+    step_bytes: int | None = None
+    """Predicted peak of one training step on the device, bytes; None where nobody predicted it."""
 
     def __post_init__(self) -> None:
         d = len(self.patch_size)
@@ -160,6 +170,8 @@ class Plan:
     """Name of the dataset."""
     autoseg_version: str
     """Version that made the plan."""
+    rules: RuleSet = "autoseg"
+    """Whose rules it follows."""
     gpu_memory_gib: float
     """Memory that a training may use on the device, GiB."""
     orientation: Orientation
