@@ -113,10 +113,17 @@ def plan_resampling(grid: RawGrid, configuration: Configuration) -> Resampling:
 def resample_case(
     cropped: CroppedImage, configuration: Configuration
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    """Return the image and the nonzero mask on a configuration's grid."""
+    """Return the image and the nonzero mask on a configuration's grid.
+
+    The image is smoothed where the configuration asks for it; the mask never is.
+    """
     grid = plan_resampling(cropped.grid, configuration)
     image = resample_image(
-        cropped.image, grid.shape, order=configuration.image_order, separate=grid.separate
+        cropped.image,
+        grid.shape,
+        order=configuration.image_order,
+        separate=grid.separate,
+        anti_aliasing=configuration.anti_aliasing,
     )
     return image, resample_mask(cropped.nonzero, grid.shape, separate=grid.separate)
 

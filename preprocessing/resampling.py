@@ -3,6 +3,8 @@
 Spline interpolation of an axis-aligned grid, its prefilter and edge rule included, is linear and
 separable: along each axis it is one matrix of ``n_out`` x ``n_in``, whose columns are scipy's own
 response to unit vectors. The grids follow skimage's ``resize`` (``mode="edge"``), as nnU-Net does.
+An image's axes that shrink far may be smoothed first, as ``resize`` offers and nnU-Net leaves out:
+detail finer than the new grid holds would otherwise turn up on it as coarse patterns.
 """
 
 from collections.abc import Sequence
@@ -16,6 +18,12 @@ Floats = npt.NDArray[np.float32]
 
 ANISOTROPY: Final = 3.0
 """Ratio of the largest to the smallest spacing above which the coarse axis is resampled apart."""
+ANTI_ALIASING_FACTOR: Final = 2.0
+"""An axis is smoothed where its voxels become fewer by a larger factor. Our choice: beyond it some
+voxels lie more than one away from every sample and hardly count, up to it all do, and the Gaussian
+of skimage, which smooths from 1 on, is at most half a voxel wide."""
+ANTI_ALIASING_TRUNCATE: Final = 4.0
+"""Where the Gaussian ends, in standard deviations: scipy's default, which skimage takes."""
 
 
 def separate_axis(spacing: Sequence[float], target_spacing: Sequence[float]) -> int | None:
@@ -42,7 +50,12 @@ def separate_axis(spacing: Sequence[float], target_spacing: Sequence[float]) -> 
 
 
 def resample_image(
-    image: Floats, shape: Sequence[int], *, order: int = 3, separate: int | None = None
+    image: Floats,
+    shape: Sequence[int],
+    *,
+    order: int = 3,
+    separate: int | None = None,
+    anti_aliasing: bool = False,
 ) -> Floats:
     """Resample every channel to another grid over the same extent.
 
@@ -56,18 +69,34 @@ def resample_image(
         Spline order: 3 for images, 1 for logits.
     separate : int, optional
         Spatial axis to treat apart; see `separate_axis`.
+    anti_aliasing : bool
+        Whether axes that shrink by more than `ANTI_ALIASING_FACTOR` are smoothed; for images only,
+        not for logits.
 
     Returns
     -------
     (C, *shape) array of float32
         Clipped to each channel's range, or to each slice's where an axis is treated apart, because
         cubic splines overshoot at edges. Returned as it is if the shape is the same.
+
+    Notes
+    -----
+    An axis that has ``f`` times as many voxels before as after is smoothed by a Gaussian of
+    ``(f - 1) / 2`` of its voxels, the outermost of which repeat beyond the edge: the rule of
+    skimage's ``resize``.
+
+    An axis that is smoothed is not treated apart. Nearest neighbor is there lest slices be mixed
+    that lie far apart; here the new ones lie farther apart still, and it would drop more than half
+    of the slices, whereas a thick slice is the average of the thin ones in it. Label maps still
+    take whole slices.
     """
     if image.shape[1:] == tuple(shape):
         return image
     resampled = np.empty((len(image), *shape), np.float32)
     for channel, voxels in enumerate(image):
-        resampled[channel] = _resample(voxels, shape, order=order, separate=separate)
+        resampled[channel] = _resample(
+            voxels, shape, order=order, separate=separate, anti_aliasing=anti_aliasing
+        )
     return resampled
 
 
@@ -114,16 +143,28 @@ def resample_mask(
     return resampled.astype(bool)
 
 
-def _resample(voxels: Floats, shape: Sequence[int], *, order: int, separate: int | None) -> Floats:
+def _resample(
+    voxels: Floats,
+    shape: Sequence[int],
+    *,
+    order: int,
+    separate: int | None,
+    anti_aliasing: bool = False,
+) -> Floats:
     """Resample one channel (*spatial)."""
     apart = () if separate is None else (separate,)
+    if anti_aliasing and any(_smoothing(voxels.shape[axis], shape[axis]) for axis in apart):
+        apart = ()
     within = tuple(axis for axis in range(voxels.ndim) if axis not in apart)
     low = voxels.min(axis=within, keepdims=True)
     high = voxels.max(axis=within, keepdims=True)
     resampled = voxels
     for axis in within:
         if shape[axis] != voxels.shape[axis]:
-            resampled = _along(resampled, axis, axis_matrix(voxels.shape[axis], shape[axis], order))
+            matrix = axis_matrix(
+                voxels.shape[axis], shape[axis], order, anti_aliasing=anti_aliasing
+            )
+            resampled = _along(resampled, axis, matrix)
     if resampled is not voxels:
         resampled = np.clip(resampled, low, high)
     for axis in apart:
@@ -137,20 +178,32 @@ def _along(voxels: Floats, axis: int, matrix: Floats) -> Floats:
 
 
 @lru_cache(maxsize=256)
-def axis_matrix(n_in: int, n_out: int, order: int) -> Floats:
+def axis_matrix(n_in: int, n_out: int, order: int, *, anti_aliasing: bool = False) -> Floats:
     """Return the matrix (n_out, n_in) that resamples one axis; read-only, built once.
 
     Notes
     -----
     Sample ``i`` of the output lies at ``(i + 0.5) * n_in / n_out - 0.5`` of the input; beyond the
-    edge the outermost voxel repeats (scipy's ``mode="nearest"``, ``grid_mode=True``).
+    edge the outermost voxel repeats (scipy's ``mode="nearest"``, ``grid_mode=True``). Smoothing
+    (see `resample_image`) comes before the spline.
     """
-    from scipy.ndimage import zoom
+    from scipy.ndimage import gaussian_filter1d, zoom
 
-    response = zoom(np.eye(n_in), (n_out / n_in, 1), order=order, mode="nearest", grid_mode=True)
+    units = np.eye(n_in)
+    if anti_aliasing and (sigma := _smoothing(n_in, n_out)):
+        units = gaussian_filter1d(
+            units, sigma, axis=0, mode="nearest", truncate=ANTI_ALIASING_TRUNCATE
+        )
+    response = zoom(units, (n_out / n_in, 1), order=order, mode="nearest", grid_mode=True)
     matrix: Floats = np.ascontiguousarray(response, dtype=np.float32)
     matrix.setflags(write=False)
     return matrix
+
+
+def _smoothing(n_in: int, n_out: int) -> float:
+    """Return the standard deviation that anti-aliasing smooths an axis by, input voxels."""
+    factor = n_in / n_out
+    return (factor - 1) / 2 if factor > ANTI_ALIASING_FACTOR else 0.0
 
 
 def nearest_indices(n_in: int, n_out: int) -> npt.NDArray[np.intp]:

@@ -37,7 +37,12 @@ class PreprocessingTask:
 
 
 def grid_key(plan: Plan, configuration: Configuration) -> str:
-    """Return the name of the store that configurations of equal grid and normalization share."""
+    """Return the name of the store that configurations of equal grid and normalization share.
+
+    Whether anti-aliasing changes anything depends on the grid of each case, so it parts the stores
+    wherever it is on. Where it is off, the name is the one from before there was any.
+    """
+    smoothing = ("anti_aliasing",) if configuration.anti_aliasing else ()
     return store.content_key(
         STAGE_VERSION,
         plan.orientation,
@@ -46,6 +51,7 @@ def grid_key(plan: Plan, configuration: Configuration) -> str:
         configuration.spacing,
         configuration.image_order,
         configuration.segmentation_order,
+        *smoothing,
     )[:16]
 
 

@@ -1,5 +1,7 @@
 """The phantom is sagittal (x coarsest), anisotropic and has another slope along every axis."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -108,6 +110,37 @@ def test_three_axes_are_interpolated_where_none_is_apart(plan_of, configuration_
     assert image.shape == (1, 14, 20, 16)
     expected = resample_image(cropped.image, (14, 20, 16))
     np.testing.assert_array_equal(image, expected)
+
+
+def test_image_is_smoothed_where_the_configuration_asks_for_it(plan_of, configuration_of):
+    plain = configuration_of((1.0, 1.25, 3.0), (4, 8, 4))
+    smoothing = replace(plain, anti_aliasing=True)
+    plan = plan_of(smoothing, axis_order=AXIS_ORDER, schemes=("zscore",), inside_nonzero_only=True)
+    image = phantom()
+    image[:, *BODY.slices] += np.random.default_rng(4).normal(0, 99, (1, *BODY.shape))
+    image[0, 3:8, 2:9, 1] = 0
+    cropped = crop_image(image, SPACING, plan)
+    # 7 x 20 x 16 voxels become 14 x 8 x 4: the two axes in plane shrink by 2.5 and 4.
+    with_it, without = (resample_case(cropped, one) for one in (smoothing, plain))
+    assert with_it[0].shape == (1, 14, 8, 4)
+    for resampled, flag in ((with_it[0], True), (without[0], False)):
+        expected = resample_image(cropped.image, (14, 8, 4), separate=0, anti_aliasing=flag)
+        np.testing.assert_array_equal(resampled, expected)
+    assert np.abs(with_it[0] - without[0]).max() > 0.5  # the noise, which averaging removes
+    assert not with_it[1].all()
+    np.testing.assert_array_equal(with_it[1], without[1])
+
+
+def test_reference_is_not_smoothed(plan_of, configuration_of):
+    plain = configuration_of((1.0, 1.25, 3.0), (4, 8, 4))
+    smoothing = replace(plain, anti_aliasing=True)
+    plan = plan_of(plain, smoothing, axis_order=AXIS_ORDER)
+    grid = crop_image(phantom(), SPACING, plan).grid
+    segmentation = np.random.default_rng(2).integers(0, 3, SHAPE).astype(np.uint8)
+    with_it, without = (
+        resample_reference(segmentation, grid, plan, one) for one in (smoothing, plain)
+    )
+    np.testing.assert_array_equal(with_it, without)
 
 
 def test_reference_lies_where_the_image_lies(plan_of, configuration_of):

@@ -53,6 +53,13 @@ def resized(voxels, shape, order):
     return resize(exact, shape, order=order, mode="edge", anti_aliasing=False, clip=True)
 
 
+def resized_smoothly(voxels, shape):
+    """Resize one channel by skimage once the axes that shrink by more than two are smoothed."""
+    factors = np.divide(voxels.shape, shape)
+    sigmas = np.where(factors > 2, (factors - 1) / 2, 0)
+    return resized(gaussian_filter(voxels.astype(np.float64), sigmas, mode="nearest"), shape, 3)
+
+
 def resized_apart(voxels, shape, order, axis):
     """Resize slice by slice, then place slices by nearest neighbor: the slow way."""
     slices = np.moveaxis(voxels, axis, 0)
@@ -98,6 +105,81 @@ def test_image_is_resampled_as_skimage_resizes_it(shape, wanted, order):
     for channel, given in zip(resampled, image, strict=True):
         expected = resized(given, wanted, order)
         np.testing.assert_allclose(channel, expected, rtol=0, atol=1e-4 * given.std())
+
+
+@pytest.mark.parametrize(
+    ("shape", "wanted"),
+    [
+        pytest.param((33, 20, 47), (13, 6, 9), id="3d"),  # factors 2.5, 3.3 and 5.2
+        pytest.param((9, 40, 30), (1, 18, 13), id="3d-to-one-slice"),
+        pytest.param((64, 21), (9, 10), id="2d"),
+    ],
+)
+@pytest.mark.parametrize("order", [1, 3])
+def test_image_that_shrinks_by_more_than_two_is_smoothed_as_skimage_does(shape, wanted, order):
+    image = np.stack([noise(shape, 1), -5 * noise(shape, 2)])
+    resampled = resample_image(image, wanted, order=order, anti_aliasing=True)
+    for channel, given in zip(resampled, image.astype(np.float64), strict=True):
+        expected = resize(given, wanted, order=order, mode="edge", anti_aliasing=True)
+        np.testing.assert_allclose(channel, expected, rtol=0, atol=1e-4 * given.std())
+    assert np.abs(resampled - resample_image(image, wanted, order=order)).max() > image[0].std() / 4
+
+
+@pytest.mark.parametrize(("shape", "wanted"), GRIDS)
+def test_only_the_axes_that_shrink_by_more_than_two_are_smoothed(shape, wanted):
+    image = noise((1, *shape))
+    expected = resized_smoothly(image[0], wanted)
+    resampled = resample_image(image, wanted, anti_aliasing=True)[0]
+    np.testing.assert_allclose(resampled, expected, rtol=0, atol=1e-4 * image.std())
+
+
+def test_axis_that_shrinks_by_exactly_two_is_not_smoothed():
+    image = noise((1, 12, 10, 22))
+    smoothed = resample_image(image, (6, 5, 11), anti_aliasing=True)
+    np.testing.assert_array_equal(smoothed, resample_image(image, (6, 5, 11)))
+
+
+def test_checkerboard_that_the_new_grid_cannot_hold_becomes_flat():
+    # Every third, fifth and seventh voxel, from 1, 2 and 3 on: samples of the board are a board.
+    board = np.where(np.indices((27, 35, 63)).sum(0) % 2, -1, 1).astype(np.float32)
+    aliased = resample_image(board[None], (9, 7, 9))[0]
+    np.testing.assert_allclose(aliased, board[1::3, 2::5, 3::7], atol=1e-4)
+    flat = resample_image(board[None], (9, 7, 9), anti_aliasing=True)
+    # Least flat in the corners: beyond the edges the outermost voxel repeats.
+    assert np.abs(flat).max() < 0.003
+
+
+def test_wave_that_the_new_grid_holds_keeps_what_the_gaussian_leaves_of_it():
+    # A third of 120 voxels, sigma 1, a wave of 20: exp(-2 (pi / 20)**2) is left of it.
+    wave = np.sin(2 * np.pi * (np.arange(120) + 0.5) / 20).astype(np.float32)
+    thinned = resample_image(np.tile(wave, (1, 4, 1)), (4, 40), anti_aliasing=True)[0, 1]
+    inner = slice(3, -3)  # beyond the edges the wave does not go on
+    expected = np.exp(-2 * (np.pi / 20) ** 2) * wave[1::3]
+    np.testing.assert_allclose(thinned[inner], expected[inner], atol=1e-3)
+
+
+@pytest.mark.parametrize("order", [1, 3])
+def test_slices_are_averaged_and_not_dropped_where_the_separate_axis_shrinks_far(order):
+    stack = np.zeros((1, 4, 12, 5), np.float32)
+    stack[:, :, 5] = 1  # between the slices 4 and 7, which are the nearest of two new ones
+    assert not resample_image(stack, (4, 4, 5), order=order, separate=1).any()
+    averaged = resample_image(stack, (4, 4, 5), order=order, separate=1, anti_aliasing=True)
+    gaussian = np.exp(-0.5 * np.arange(-4, 5) ** 2)  # a third as many slices: sigma is 1
+    expected = gaussian[[4 - 4, 4 - 1, 4 + 2, 4 + 4]] / gaussian.sum()  # 1, 4, 7 and 10 from 5
+    expected[3] = 0
+    np.testing.assert_allclose(averaged[0, 2, :, 3], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("shape", "wanted", "axis"), APART)
+def test_separate_axis_stays_apart_unless_it_shrinks_far(shape, wanted, axis):
+    image = noise((1, *shape))
+    apart = shape[axis] / wanted[axis] <= 2
+    smoothed = resample_image(image, wanted, separate=axis, anti_aliasing=True)
+    # Of these grids no other axis shrinks far.
+    expected = resample_image(
+        image, wanted, separate=axis if apart else None, anti_aliasing=not apart
+    )
+    np.testing.assert_array_equal(smoothed, expected)
 
 
 @pytest.mark.parametrize("order", [1, 3])
@@ -197,8 +279,9 @@ def test_linear_matrix_of_doubling_two_voxels():
 
 
 @pytest.mark.parametrize(("n_in", "n_out"), [(1, 5), (5, 1), (40, 13), (13, 40), (97, 96)])
-def test_matrix_keeps_a_constant_and_cannot_be_changed(n_in, n_out):
-    matrix = axis_matrix(n_in, n_out, 3)
+@pytest.mark.parametrize("anti_aliasing", [False, True])
+def test_matrix_keeps_a_constant_and_cannot_be_changed(n_in, n_out, anti_aliasing):
+    matrix = axis_matrix(n_in, n_out, 3, anti_aliasing=anti_aliasing)
     assert matrix.shape == (n_out, n_in)
     np.testing.assert_allclose(matrix.sum(1), 1, atol=1e-5)
     with pytest.raises(ValueError, match="read-only"):

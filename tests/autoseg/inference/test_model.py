@@ -130,6 +130,22 @@ def test_array_on_another_grid_is_segmented_on_its_own(model_of):
     assert disagreement.mean() < 0.04  # splines smooth the steps between repeated voxels
 
 
+@pytest.mark.parametrize("anti_aliasing", [True, False])
+def test_image_is_smoothed_for_prediction_as_for_training(model_of, anti_aliasing):
+    model = model_of(Threshold())
+    configuration = replace(model.description.configuration, anti_aliasing=anti_aliasing)
+    plan = replace(model.description.plan, configurations=(configuration,))
+    model = replace(model, description=replace(model.description, plan=plan))
+    # In plane every third voxel is a sample, and the board's samples are a board again. Its mean of
+    # 6 is above the threshold of 5, its dark half is not.
+    board = np.where(np.indices((45, 60)).sum(0) % 2, 1, 11)[..., None].repeat(6, 2)
+    labels = model.predict(board, (1 / 3, 0.5, 4.0))
+    if anti_aliasing:
+        assert labels.all()
+    else:
+        assert 0.4 < labels.mean() < 0.7
+
+
 def test_channel_axis_may_be_left_out_where_there_is_one(model_of):
     model, image = model_of(Threshold()), phantom()
     np.testing.assert_array_equal(model.predict(image[0], SPACING), model.predict(image, SPACING))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from autoseg.training.augmentation.policy import FULL, LIGHT, NONE
+from autoseg.training.augmentation.policy import FULL, LIGHT, NONE, Policy
 from autoseg.training.batches import BatchSource, read_samples, stream
 
 CPU = torch.device("cpu")
@@ -180,6 +180,40 @@ def test_rotated_batch_is_full_of_image(source_of):
     assert targets.shape == (3, 2, 4, 4)
     samples = read_samples(source, 0, 0)
     assert all(min(s.patch.image.shape[-2:]) > 4 for s in samples)
+
+
+@pytest.mark.parametrize(
+    "patch_size",
+    [
+        pytest.param((6, 16, 10), id="3d"),
+        pytest.param((3, 10, 16), id="in-plane"),
+        pytest.param((16, 12), id="2d"),
+        pytest.param((10, 18), id="2d-elongated"),
+    ],
+)
+def test_zoomed_out_and_turned_batch_shows_what_lies_around_its_patch(
+    case_of, source_of, patch_size
+):
+    segmentation = np.zeros((30, 61, 64), np.uint8)
+    segmentation[15, 30, 33] = 1
+    z, y, x = np.indices(segmentation.shape)
+    slopes = (z - 15) + 0.2 * (y - 30) - 0.5 * (x - 33)
+    image = np.stack([np.ones(segmentation.shape), slopes])
+    source = source_of(
+        cases=(case_of("dot", segmentation, image=image),),
+        patch_size=patch_size,
+        foreground_fraction=1.0,
+        policy=Policy(rotation=1.0, scaling=1.0, scaling_range=(1.4, 1.4), mirror=0.5),
+        mirror_axes=(0, 1),
+    )
+    # A patch starts half its voxels, rounded down, before the dot.
+    offsets = ((size - 1) / 2 - size // 2 for size in patch_size)
+    middle = sum(a * b for a, b in zip((1, 0.2, -0.5)[-len(patch_size) :], offsets, strict=True))
+    for images, _ in batches(source, [(0, step) for step in range(12)]):
+        torch.testing.assert_close(images[:, 0], torch.ones(3, *patch_size), atol=1e-4, rtol=0)
+        # A turn about the middle, a zoom and a mirroring leave the mean of a slope as it is.
+        means = images[:, 1].flatten(1).mean(1)
+        torch.testing.assert_close(means, torch.full((3,), middle), atol=1e-3, rtol=0)
 
 
 def test_stream_that_is_left_early_ends_its_threads(source_of):

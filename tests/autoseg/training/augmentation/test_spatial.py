@@ -1,11 +1,12 @@
-from math import pi
+from itertools import product
+from math import pi, prod
 
 import numpy as np
 import pytest
 import torch
 from scipy import ndimage
 
-from autoseg.training.augmentation.policy import FULL
+from autoseg.training.augmentation.policy import FULL, rotation_ranges
 from autoseg.training.augmentation.spatial import Spatial, centered_crop
 
 HALF_TURN, QUARTER_TURN = pi, pi / 2
@@ -182,6 +183,62 @@ def test_source_shape_holds_what_is_taken_and_no_more(patch_size, angles, factor
     assert np.all((found - patch_size) % 2 == 0)
     assert np.all(found >= needed - 1e-3)
     assert np.all(found < np.maximum(needed + 2, np.array(patch_size) + 1))
+
+
+REGIONS = [
+    pytest.param((24, 20), id="2d"),
+    pytest.param((40, 18), id="2d-elongated"),
+    pytest.param((4, 22, 30), id="in-plane"),
+    pytest.param((14, 14, 14), id="isotropic"),
+    pytest.param((10, 24, 16), id="anisotropic"),
+]
+
+
+def extremes(patch_size, count=40):
+    """Zoom out all the way, turned by every combination of limits and by some angles within."""
+    limits = rotation_ranges(patch_size)
+    signs = product((-1, 0, 1), repeat=len(limits))
+    within = np.random.default_rng(7).uniform(-1, 1, (count, len(limits)))
+    return [
+        Spatial(angles=tuple(np.multiply(part, limits)), factor=FULL.scaling_range[1])
+        for part in (*signs, *within)
+    ]
+
+
+def least(spatial, source, patch_size):
+    """Least intensity and label of a patch that is taken from ones."""
+    ones = np.ones((1, *source))
+    image, labels = apply(spatial, ones.astype(np.float32), ones.astype(np.uint8), patch_size)
+    return image.min(), labels.min()
+
+
+@pytest.mark.parametrize("patch_size", REGIONS)
+def test_no_zero_enters_from_beyond_the_region_that_is_read(patch_size):
+    for spatial in extremes(patch_size):
+        source = spatial.source_shape(patch_size)
+        assert least(spatial, source, patch_size) == (pytest.approx(1, abs=1e-4), 1)
+
+
+@pytest.mark.parametrize("patch_size", REGIONS)
+def test_a_region_with_fewer_voxels_or_swapped_axes_would_let_zeros_in(patch_size):
+    spatial = extremes(patch_size)[0]
+    source = spatial.source_shape(patch_size)
+    swapped = (*source[:-2], source[-1], source[-2])
+    turning = len(spatial.matrix)  # the first axis of an in-plane patch is as long as the patch
+    narrower = [
+        tuple(size - 2 * (axis == less) for axis, size in enumerate(source))
+        for less in range(len(source) - turning, len(source))
+    ]
+    for other in (*narrower, *({swapped} - {source})):
+        assert least(spatial, other, patch_size)[0] < 0.99
+
+
+def test_what_is_read_is_half_more_than_the_patches_on_average():
+    # 1 - 0.8**2 of the samples are turned or scaled; the others need their patch only.
+    patch_size, rng = (96, 128, 112), np.random.default_rng(3)
+    drawn = [Spatial.draw(rng, FULL, patch_size) for _ in range(4000)]
+    read = [prod(one.source_shape(patch_size)) if one else prod(patch_size) for one in drawn]
+    assert 1.4 < np.mean(read) / prod(patch_size) < 1.6
 
 
 def test_reading_the_source_shape_gives_the_same_patch_as_reading_more():
