@@ -6,10 +6,14 @@ from typing import ClassVar, Final, Literal
 
 from autoseg.core.errors import PlanError
 from autoseg.core.geometry import STRICT
+from autoseg.core.plan import RuleSet
+from planners.overrides import NO_OVERRIDES, Overrides
 
 NetworkName = Literal["plain", "resenc"]
 USUAL_MEMORY_GIB: Final = 8.0
 """Memory that is planned for where none is given, GiB: that of nnU-Net's default."""
+MOST_MEMORY_GIB: Final = 512.0
+"""No device has more, GiB: whoever asks for it means another unit."""
 Mirroring = Literal["auto", "all", "none"]
 """``auto``: along every axis but those whose sides the labels tell apart."""
 
@@ -26,12 +30,17 @@ class PlannerBudget:
     """Network preset: ``plain``, ``resenc`` with residual blocks in the encoder, or ``auto``."""
     mirroring: Mirroring = "auto"
     """Axes along which training and prediction mirror: ``auto``, ``all`` or ``none``."""
+    rules: RuleSet = "autoseg"
+    """Whose rules decide; see `planners.rules`."""
+    overrides: Overrides = NO_OVERRIDES
+    """Single decisions that the user takes over."""
 
     def __post_init__(self) -> None:
-        if not (isfinite(self.memory_gib) and self.memory_gib > 0):
+        if not (isfinite(self.memory_gib) and 0 < self.memory_gib <= MOST_MEMORY_GIB):
             raise PlanError(
-                f"budget: gpu_memory_gib is {self.gpu_memory_gib}; it must be a positive number",
-                hint="give the memory of the device in GiB, for example 8",
+                f"budget: gpu_memory_gib is {self.gpu_memory_gib}; it must be a positive number "
+                f"of at most {MOST_MEMORY_GIB:g}, which no device exceeds",
+                hint="give the memory of the device in GiB (2^30 bytes), for example 8",
             )
 
     @property
@@ -62,8 +71,8 @@ class NetworkReference:
     """The patch is cut until this many 2D patches fit."""
     least_batch_3d: int = 2
     """The patch is cut until this many 3D patches fit."""
-    dataset_share: float = 0.05
-    """Largest fraction of the dataset's voxels that one batch may hold, 0 to 1."""
+    dataset_share: float = 1.0
+    """Largest fraction of the dataset's voxels that one batch holds by its authors, 0 to 1."""
 
     def elements(self, ndim: int, gpu_memory_gib: float) -> float:
         """Return the elements per patch that a memory allows at the reference batch."""
@@ -86,12 +95,13 @@ PLAIN: Final = NetworkReference(
     elements_2d=8.5e7,
     elements_3d=5.6e8,
     least_batch_2d=2,
+    dataset_share=0.05,
 )
 """Isensee et al. 2021, doi:10.1038/s41592-020-01008-z, and its code."""
 RESENC_M: Final = NetworkReference(
     name="resenc M", network="resenc", gpu_memory_gib=8.0, elements_2d=1.35e8, elements_3d=6.8e8
 )
-"""Isensee et al. 2024, arXiv:2404.09556; there, one batch may hold the whole dataset."""
+"""Isensee et al. 2024, arXiv:2404.09556."""
 RESENC_L: Final = NetworkReference(
     name="resenc L", network="resenc", gpu_memory_gib=24.0, elements_2d=3.8e8, elements_3d=2.1e9
 )

@@ -9,12 +9,14 @@ import numpy as np
 
 from autoseg.core.dataset import DatasetDescription
 from autoseg.core.fingerprint import Fingerprint
-from autoseg.core.plan import Configuration, Decision, Normalization
+from autoseg.core.geometry import Orientation
+from autoseg.core.plan import Decision, Normalization
 from planners.budget import PlannerBudget
+from planners.device_memory import GIB, RESERVED_BYTES, RESERVED_FRACTION, usable_bytes
 from planners.normalization import MASKED_BELOW, SCHEMES, kept_fraction
-from planners.patch import LEAST_BATCH, Fit, Workload
+from planners.patch import Workload
+from planners.rules import RULES
 from planners.spacing import ANISOTROPY, FINE_PERCENTILE, Grid, low_resolution_axis
-from planners.topology import FIRST_FEATURES, MOST_FEATURES, SMALLEST_EDGE, SPACING_RATIO
 
 Numbers = tuple[tuple[str, str], ...]
 """Named numbers, as `Decision.numbers` holds them."""
@@ -30,20 +32,61 @@ def percent(fraction: float) -> str:
     return f"{fraction * 100:.3g} %"
 
 
+def gib(size_bytes: float) -> str:
+    """Return a number of bytes in GiB."""
+    return f"{size_bytes / GIB:.3g} GiB"
+
+
 def millions(elements: float) -> str:
     """Return a number of elements in millions."""
     return f"{elements / 1e6:.4g} million elements"
 
 
-def memory_decision(budget: PlannerBudget) -> Decision:
-    """Say where the memory to plan for comes from."""
-    rule = "it was given as the budget"
+def budget_decisions(budget: PlannerBudget) -> tuple[Decision, ...]:
+    """Say whose rules decide, and where the memory to plan for comes from."""
+    rules = "memory counts in bytes and the known mistakes of nnU-Net are mended"
+    if budget.rules == "nnunet":
+        rules = "--rules nnunet was given: every value is the one that nnU-Net decides"
+    memory = "it was given as the budget"
     if budget.gpu_memory_gib is None:
-        rule = "none was given; this is what nnU-Net plans for"
-    return Decision(subject="gpu_memory_gib", value=f"{budget.memory_gib:.4g} GiB", rule=rule)
+        memory = "none was given; this is what nnU-Net plans for"
+    if not RULES[budget.rules].plans_bytes:
+        return (
+            _rules_decision(budget, rules),
+            Decision(
+                subject="gpu_memory_gib",
+                value=f"{budget.memory_gib:.4g} GiB",
+                rule=memory,
+                changed_by="--gpu-memory-gib",
+            ),
+        )
+    free = f"{percent(RESERVED_FRACTION)} and {gib(RESERVED_BYTES)}"
+    return (
+        _rules_decision(budget, rules),
+        Decision(
+            subject="gpu_memory_gib",
+            value=f"{budget.memory_gib:.4g} GiB",
+            rule=f"{memory}; {free} of it are left free until a GPU has confirmed the predictions",
+            numbers=(("a step may take", gib(usable_bytes(budget.memory_gib))),),
+            changed_by="--gpu-memory-gib, which takes auto for the card of this machine",
+        ),
+    )
 
 
-def network_decisions(load: Workload, why: str, numbers: Numbers) -> tuple[Decision, ...]:
+def _rules_decision(budget: PlannerBudget, rule: str) -> Decision:
+    is_given = budget.rules == "nnunet"
+    return Decision(
+        subject="rules",
+        value=budget.rules,
+        rule=rule,
+        changed_by="leaving --rules out" if is_given else "--rules nnunet",
+        is_override=is_given,
+    )
+
+
+def network_decisions(
+    load: Workload, why: str, numbers: Numbers, *, is_given: bool = False
+) -> tuple[Decision, ...]:
     """Say why memory and network are what they are.
 
     Parameters
@@ -54,6 +97,8 @@ def network_decisions(load: Workload, why: str, numbers: Numbers) -> tuple[Decis
         Why this network, as a clause.
     numbers : tuple
         What that rule looked at.
+    is_given : bool
+        Whether the user chose it.
     """
     reference = load.reference
     return (
@@ -67,6 +112,8 @@ def network_decisions(load: Workload, why: str, numbers: Numbers) -> tuple[Decis
                 ("memory of the reference", f"{reference.gpu_memory_gib:.4g} GiB"),
                 ("entries of the labels", f"{load.labels}"),
             ),
+            changed_by="leaving --network out" if is_given else "--network",
+            is_override=is_given,
         ),
         Decision(
             subject="style",
@@ -76,15 +123,23 @@ def network_decisions(load: Workload, why: str, numbers: Numbers) -> tuple[Decis
     )
 
 
-def axis_decisions(order: tuple[int, ...], grid: Grid) -> tuple[Decision, ...]:
+def axis_decisions(
+    order: tuple[int, ...], grid: Grid, orientation: Orientation
+) -> tuple[Decision, ...]:
     """Say why the axes lie as they do; `grid` is in plan order."""
     is_flat = grid.ndim == 2
+    turned = (
+        "images are turned to RAS+ axes, so that the position of the patient in the scanner and "
+        "the order of the file do not matter"
+    )
+    if orientation == "stored":
+        turned = "nnU-Net reads images as they lie in the file"
     return (
         Decision(
             subject="orientation",
-            value="canonical",
-            rule="images are turned to RAS+ axes, so that the position of the patient in the "
-            "scanner and the order of the file do not matter",
+            value=orientation,
+            rule=turned,
+            changed_by="--rules",
         ),
         Decision(
             subject="axis_order",
@@ -94,12 +149,13 @@ def axis_decisions(order: tuple[int, ...], grid: Grid) -> tuple[Decision, ...]:
             else "the axis of a single slice, or else of the coarsest target spacing, comes first "
             "and the others keep their order",
             numbers=() if is_flat else (("coarsest spacing", f"{grid.spacing[0]:.4g} mm"),),
+            changed_by="" if is_flat else "cases that are coarser along another axis",
         ),
     )
 
 
 def grid_decisions(
-    fingerprint: Fingerprint, order: tuple[int, ...], grid: Grid
+    fingerprint: Fingerprint, order: tuple[int, ...], grid: Grid, load: Workload
 ) -> tuple[Decision, ...]:
     """Say why all configurations share the grid that they start from.
 
@@ -111,9 +167,15 @@ def grid_decisions(
         Plan axis to array axis.
     grid : Grid
         Target spacing and median shape, in plan order.
+    load : Workload
+        Whose rules decide, and what the user sets.
     """
+    smoothed = (
+        "; along axes that shrink to under half, images are smoothed first, lest detail that the "
+        "coarser grid cannot hold shows up as something else"
+    )
     return (
-        _spacing_decision(fingerprint, order, grid),
+        _spacing_decision(fingerprint, order, grid, is_given=load.overrides.spacing is not None),
         Decision(
             subject="median_shape",
             value=sizes(grid.median_shape, "voxels"),
@@ -123,18 +185,22 @@ def grid_decisions(
                 ("cases", f"{len(fingerprint.cases)}"),
                 ("kept by cropping, median", percent(kept_fraction(fingerprint))),
             ),
+            changed_by="--spacing, or other cases",
         ),
         Decision(
             subject="resampling",
             value="images by cubic splines, segmentations and logits linearly",
             rule="cubic splines keep the detail of images, and linear weights never overshoot "
-            "between labels",
+            "between labels" + (smoothed if load.rules.anti_aliasing else ""),
+            changed_by="--rules" if load.rules.anti_aliasing else "",
         ),
     )
 
 
-def _spacing_decision(fingerprint: Fingerprint, order: tuple[int, ...], grid: Grid) -> Decision:
-    measured = np.array([case.spacing for case in fingerprint.cases])[:, order]
+def _spacing_decision(
+    fingerprint: Fingerprint, order: tuple[int, ...], grid: Grid, *, is_given: bool
+) -> Decision:
+    measured = np.array([case.spacing for case in fingerprint.cases])[:, list(order)]
     median = np.median(measured, axis=0)
     rule = "it is the median spacing of the cases on every axis"
     numbers: Numbers = (
@@ -149,7 +215,12 @@ def _spacing_decision(fingerprint: Fingerprint, order: tuple[int, ...], grid: Gr
         )
         numbers = (("median spacing", sizes(median, "mm")), *numbers)
     return Decision(
-        subject="target_spacing", value=sizes(grid.spacing, "mm"), rule=rule, numbers=numbers
+        subject="target_spacing",
+        value=sizes(grid.spacing, "mm"),
+        rule="it was given with --spacing" if is_given else rule,
+        numbers=numbers,
+        changed_by="leaving --spacing out" if is_given else "--spacing",
+        is_override=is_given,
     )
 
 
@@ -174,7 +245,10 @@ def _normalization_decision(index: int, name: str, channel: Normalization, kept:
         side = "less than" if kept < MASKED_BELOW else "at least"
         rule += f", and cropping keeps {side} {percent(MASKED_BELOW)} of the voxels"
         numbers = (("kept by cropping, median", percent(kept)),)
-    if channel.scheme == "ct":
+    if channel.statistics.minimum == channel.statistics.maximum:
+        rule += ", though its foreground is constant, so that it tells the labels nothing"
+        numbers = (*numbers, ("foreground everywhere", f"{channel.statistics.mean:.4g}"))
+    elif channel.scheme == "ct":
         measured = channel.statistics
         numbers = (
             ("clipped from", f"{measured.percentile_00_5:.4g}"),
@@ -182,107 +256,10 @@ def _normalization_decision(index: int, name: str, channel: Normalization, kept:
             ("mean", f"{measured.mean:.4g}"),
             ("standard deviation", f"{measured.std:.4g}"),
         )
-    return Decision(subject=f"normalization.{index}", value=value, rule=rule, numbers=numbers)
-
-
-def configuration_decisions(
-    configuration: Configuration, fit: Fit, load: Workload
-) -> tuple[Decision, ...]:
-    """Say why patch, network and batch of a configuration are what they are."""
-    name = configuration.name
-    return (
-        Decision(
-            subject=f"{name}.spacing",
-            value=sizes(configuration.spacing, "mm"),
-            rule=_spacing_rule(configuration),
-            numbers=(("median image", sizes(configuration.median_shape, "voxels")),),
-        ),
-        _patch_decision(name, fit, load),
-        _topology_decision(name, fit),
-        _batch_decision(name, fit, load),
-        Decision(
-            subject=f"{name}.batch_dice",
-            value="over the batch" if configuration.batch_dice else "per patch",
-            rule=_batch_dice_rule(configuration),
-        ),
-    )
-
-
-def _patch_decision(name: str, fit: Fit, load: Workload) -> Decision:
-    d = len(fit.patch_size)
-    least = load.reference.least_batch(d)
-    rule = (
-        "the patch that the search begins with, of equal extent in mm on all axes and no larger "
-        "than the median image, fits the memory as it is"
-    )
-    if fit.steps:
-        rule = (
-            "the axis on which the patch covered most of the median image was cut, step by "
-            f"step, until {least} patches fitted the memory"
-        )
     return Decision(
-        subject=f"{name}.patch_size",
-        value=sizes(fit.patch_size, "voxels"),
+        subject=f"normalization.{index}",
+        value=value,
         rule=rule,
-        numbers=(
-            ("first patch", sizes(fit.first_patch, "voxels")),
-            ("cuts", f"{fit.steps}"),
-            ("estimate of one patch", millions(fit.elements)),
-            ("allowed for one patch", millions(fit.patch_limit)),
-        ),
+        numbers=numbers,
+        changed_by=f"the channel's name in dataset.json: {', '.join(SCHEMES)}",
     )
-
-
-def _topology_decision(name: str, fit: Fit) -> Decision:
-    divisor = fit.topology.divisor
-    bottleneck = [n // by for n, by in zip(fit.patch_size, divisor, strict=True)]
-    return Decision(
-        subject=f"{name}.topology",
-        value=f"{len(fit.topology.strides)} stages",
-        rule=f"each further stage halves the axes that keep at least {SMALLEST_EDGE} voxels and "
-        f"are less than {SPACING_RATIO} times as coarse as the finest of them; the channels "
-        f"double from {FIRST_FEATURES} up to {MOST_FEATURES[len(divisor)]}, and an axis that is "
-        f"{SPACING_RATIO} times as coarse as the finest is convolved only once halving has "
-        "brought it level, or at the bottleneck",
-        numbers=(
-            ("patch is a multiple of", sizes(divisor, "voxels")),
-            ("bottleneck", sizes(bottleneck, "voxels")),
-        ),
-    )
-
-
-def _batch_decision(name: str, fit: Fit, load: Workload) -> Decision:
-    share = percent(load.reference.dataset_share)
-    if fit.batch_size > min(fit.memory_batch, fit.dataset_batch):
-        rule = f"a step takes at least {LEAST_BATCH} patches"
-    elif fit.batch_size == fit.memory_batch:
-        rule = f"this many fit the memory, and they hold at most {share} of the dataset's voxels"
-    else:
-        rule = f"a batch may hold at most {share} of the dataset's voxels"
-    return Decision(
-        subject=f"{name}.batch_size",
-        value=f"{fit.batch_size} patches",
-        rule=rule,
-        numbers=(
-            ("the memory holds", f"{fit.memory_batch} patches"),
-            (f"{share} of the dataset fills", f"{fit.dataset_batch} patches"),
-        ),
-    )
-
-
-def _spacing_rule(configuration: Configuration) -> str:
-    if configuration.name == "3d_lowres":
-        return "it is the first, as the grid is coarsened, at which the patch covers enough"
-    if configuration.name == "2d":
-        return "it is the target spacing of the axes in plane"
-    return "it is the target spacing"
-
-
-def _batch_dice_rule(configuration: Configuration) -> str:
-    if configuration.name == "2d":
-        return "a flat patch often lacks a label, for which a ratio of its own would be noise"
-    if configuration.name == "3d_lowres":
-        return "a patch shows much of the image, and so most labels"
-    if configuration.batch_dice:
-        return "a patch shows so little of the image that a 3d_lowres is made, and may lack a label"
-    return "no 3d_lowres is made, so a patch is taken to show most labels"

@@ -1,22 +1,27 @@
 """Patch and batch: the largest part of the image that the memory holds, then as many as fit."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Final
 
 from autoseg.core.errors import PlanError
 from autoseg.core.network_presets import preset
-from autoseg.core.plan import Topology
+from autoseg.core.plan import Configuration, Topology
 from planners.budget import NetworkReference
 from planners.memory import convolution_outputs
+from planners.overrides import NO_OVERRIDES, Overrides
+from planners.rules import AUTOSEG, Rules
 from planners.spacing import Grid
-from planners.topology import plan_topology
+from planners.topology import plan_topology, stage_features
 
 FIRST_PATCH_VOXELS: Final = {2: 2048**2, 3: 256**3}
 """Voxels of the patch, of equal extent in mm on all axes, that the search begins with."""
 LEAST_BATCH: Final = 2
 """Fewest patches per step; it takes precedence over the share of the dataset."""
+
+StepBytes = Callable[[Configuration], int]
+"""Predicts the peak bytes of one training step of a configuration on its device."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +34,20 @@ class Workload:
     """Memory that a training may use, GiB."""
     labels: int
     """What nnU-Net takes for the output channels of the network: `Labels.entries`."""
+    rules: Rules = AUTOSEG
+    """Whose rules decide."""
+    overrides: Overrides = NO_OVERRIDES
+    """Decisions of the user."""
+    step_bytes: StepBytes | None = None
+    """Predicts the memory of a step; None plans by the count of elements alone."""
+    may_widen: bool = False
+    """Whether memory that is left over may go into more channels."""
+
+    @property
+    def dataset_share(self) -> float:
+        """Largest fraction of the dataset's voxels in one batch, 0 to 1."""
+        share = self.rules.dataset_share
+        return self.reference.dataset_share if share is None else share
 
     def elements(self, topology: Topology, patch_size: Sequence[int]) -> int:
         """Return the estimate of one patch, in elements."""
@@ -57,14 +76,31 @@ class Fit:
     """Patches that the memory holds."""
     dataset_batch: int
     """Patches that the allowed share of the dataset fills."""
+    most_patches: int | None
+    """Most patches per step by rule, None for no limit."""
+
+    @property
+    def useful_batch(self) -> int:
+        """Patches per step that the dataset is good for."""
+        most = self.dataset_batch
+        if self.most_patches is not None:
+            most = min(most, self.most_patches)
+        return max(most, LEAST_BATCH)
 
     @property
     def batch_size(self) -> int:
-        """Patches per step."""
-        return max(min(self.memory_batch, self.dataset_batch), LEAST_BATCH)
+        """Patches per step, by the count of elements."""
+        return max(min(self.memory_batch, self.useful_batch), LEAST_BATCH)
 
 
-def fit_patch(grid: Grid, dataset_voxels: float, load: Workload, *, where: str) -> Fit:
+def fit_patch(
+    grid: Grid,
+    dataset_voxels: float,
+    load: Workload,
+    *,
+    where: str,
+    most_elements: float | None = None,
+) -> Fit:
     """Return the largest patch that fits the memory, and the batch that then fits.
 
     Parameters
@@ -77,15 +113,18 @@ def fit_patch(grid: Grid, dataset_voxels: float, load: Workload, *, where: str) 
         Memory, network and labels.
     where : str
         Name of the configuration, for the error.
+    most_elements : float, optional
+        Allowed estimate of one patch, instead of what the reference allows.
 
     Returns
     -------
     Fit
+        With the patch of `load.overrides`, if that has as many axes, whatever it takes.
 
     Raises
     ------
     PlanError
-        If even a patch of one voxel does not fit.
+        If even a patch of one voxel does not fit, or the given patch fits no network or no image.
 
     Notes
     -----
@@ -94,11 +133,14 @@ def fit_patch(grid: Grid, dataset_voxels: float, load: Workload, *, where: str) 
     rounding is half to even.
     """
     reference = load.reference
-    allowed = reference.elements(grid.ndim, load.gpu_memory_gib)
     batch, least = reference.batch(grid.ndim), reference.least_batch(grid.ndim)
-    topology, patch = plan_topology(grid.spacing, _first_patch(grid))
+    allowed = reference.elements(grid.ndim, load.gpu_memory_gib)
+    if most_elements is not None:
+        allowed = most_elements * least / batch
+    given = _given_patch(grid, load.overrides, where)
+    topology, patch = plan_topology(grid.spacing, given or _first_patch(grid))
     first, seen = patch, {patch}
-    while (elements := load.elements(topology, patch)) * least / batch > allowed:
+    while (elements := load.elements(topology, patch)) * least / batch > allowed and not given:
         shorter = _cut(grid, patch, topology)
         if shorter is not None:
             topology, shorter = plan_topology(grid.spacing, shorter)
@@ -114,8 +156,41 @@ def fit_patch(grid: Grid, dataset_voxels: float, load: Workload, *, where: str) 
         elements=elements,
         patch_limit=allowed * batch / least,
         memory_batch=round(allowed / elements * batch),
-        dataset_batch=round(dataset_voxels * reference.dataset_share / prod(patch)),
+        dataset_batch=round(dataset_voxels * load.dataset_share / prod(patch)),
+        most_patches=load.rules.most_patches(grid.ndim),
     )
+
+
+def with_width(topology: Topology, width: int) -> Topology:
+    """Return a network of the same geometry with another number of channels."""
+    features = stage_features(len(topology.divisor), len(topology.features), width)
+    return replace(topology, features=features)
+
+
+def _given_patch(grid: Grid, overrides: Overrides, where: str) -> tuple[int, ...] | None:
+    """Return the patch that the user gave for as many axes, or None."""
+    given = overrides.patch_size
+    if given is None or len(given) != grid.ndim:
+        return None
+    _, padded = plan_topology(grid.spacing, given)
+    if padded != given:
+        raise PlanError(
+            f"configuration {where!r}: --patch-size {_times(given)} voxels is not a multiple of "
+            "what a network for it divides by",
+            hint=f"take --patch-size {','.join(map(str, padded))}",
+        )
+    _, largest = plan_topology(grid.spacing, grid.largest_shape or grid.median_shape)
+    if any(n > most for n, most in zip(given, largest, strict=True)):
+        raise PlanError(
+            f"configuration {where!r}: --patch-size {_times(given)} voxels is larger than every "
+            f"image; allowed are up to {_times(largest)}",
+            hint=f"take --patch-size {','.join(map(str, largest))} or less",
+        )
+    return given
+
+
+def _times(sizes: Sequence[int]) -> str:
+    return " x ".join(map(str, sizes))
 
 
 def _first_patch(grid: Grid) -> tuple[float, ...]:
@@ -153,6 +228,6 @@ def _too_small(where: str, patch: tuple[int, ...], elements: float, load: Worklo
     return PlanError(
         f"configuration {where!r}: a budget of {load.gpu_memory_gib:.3g} GiB is too small by "
         f"{needed - load.gpu_memory_gib:.3g} GiB; the smallest patch, "
-        f"{' x '.join(str(n) for n in patch)} voxels, needs {needed:.3g} GiB",
+        f"{_times(patch)} voxels, needs {needed:.3g} GiB",
         hint=f"grant at least {needed:.3g} GiB; training useful networks takes some GiB",
     )

@@ -1,5 +1,6 @@
 """From a fingerprint to a plan: every value that the data decide, and why."""
 
+from dataclasses import replace
 from math import isfinite
 
 from autoseg.core.dataset import DatasetDescription
@@ -7,20 +8,23 @@ from autoseg.core.errors import PlanError
 from autoseg.core.fingerprint import CaseGrid, Fingerprint
 from autoseg.core.plan import Plan
 from autoseg.core.version import __version__
-from planners.budget import PlannerBudget
-from planners.configurations import plan_configurations
+from planners.budget import PLAIN, PlannerBudget
+from planners.configurations import holds_whole, plan_configurations
 from planners.decisions import (
     axis_decisions,
+    budget_decisions,
     grid_decisions,
-    memory_decision,
     network_decisions,
     normalization_decisions,
 )
 from planners.mirroring import choose_mirroring
 from planners.network import choose_network
 from planners.normalization import choose_normalization
-from planners.patch import Workload
-from planners.spacing import Grid, axis_order, median_shape, target_spacing
+from planners.overrides import Overrides
+from planners.patch import StepBytes, Workload
+from planners.rules import RULES, Rules
+from planners.spacing import Grid, axis_order, grid_of, target_spacing
+from planners.stored import as_stored
 
 
 def plan_dataset(
@@ -29,6 +33,7 @@ def plan_dataset(
     *,
     budget: PlannerBudget,
     name: str = "default",
+    step_bytes: StepBytes | None = None,
 ) -> Plan:
     """Decide how a dataset is prepared and what is trained on it.
 
@@ -39,9 +44,12 @@ def plan_dataset(
     description : DatasetDescription
         Channels and labels.
     budget : PlannerBudget
-        Memory, network and mirroring.
+        Memory, network, mirroring, rules and what the user sets.
     name : str
         Name of the plan, a folder name.
+    step_bytes : callable, optional
+        Predicts the peak bytes of a training step of a configuration, as the rules ``autoseg`` ask
+        for; without it batches follow nnU-Net's count of elements, as they do by ``nnunet``.
 
     Returns
     -------
@@ -52,7 +60,8 @@ def plan_dataset(
     ------
     PlanError
         If there is no case, if the fingerprint does not fit the description or holds numbers
-        that cannot be planned with, or if the budget holds not even the smallest patch.
+        that cannot be planned with, or if the budget holds not even the smallest patch, or if
+        what the user sets is impossible or contradicts itself.
 
     References
     ----------
@@ -60,39 +69,76 @@ def plan_dataset(
     arXiv:2404.09556, but with the batch bounded by a share of the dataset for them as well.
     """
     check_fingerprint(fingerprint, description)
-    reference, why, numbers = choose_network(budget)
+    rules = RULES[budget.rules]
+    if rules.orientation == "stored":
+        fingerprint = as_stored(fingerprint)
+    order, grid = _plan_grid(fingerprint, rules, budget.overrides)
     load = Workload(
-        reference=reference,
+        reference=PLAIN,
         gpu_memory_gib=budget.memory_gib,
         labels=description.labels.entries,
+        rules=rules,
+        overrides=budget.overrides,
+        step_bytes=step_bytes if rules.plans_bytes else None,
+        may_widen=budget.gpu_memory_gib is not None,
     )
-    spacing = target_spacing(fingerprint)
-    stored = Grid(spacing=spacing, median_shape=median_shape(fingerprint, spacing))
-    order = axis_order(spacing, stored.median_shape)
-    grid = stored.permuted(order)
-    mirror = choose_mirroring(fingerprint, description, order=order, mirroring=budget.mirroring)
+    network = choose_network(
+        budget, lambda reference: holds_whole(grid, replace(load, reference=reference))
+    )
+    load = replace(load, reference=network.reference)
+    mirror = choose_mirroring(
+        fingerprint,
+        description,
+        order=order,
+        mirroring=budget.mirroring if rules.spares_sides or budget.mirroring != "auto" else "all",
+        orientation=rules.orientation,
+    )
     normalization = choose_normalization(fingerprint, description)
     planned = plan_configurations(grid, len(fingerprint.cases), load)
     return Plan(
         name=name,
         dataset=description.name,
         autoseg_version=__version__,
+        rules=rules.name,
         gpu_memory_gib=budget.memory_gib,
-        orientation="canonical",
+        orientation=rules.orientation,
         axis_order=order,
         mirror_axes=mirror.axes,
         normalization=normalization,
         configurations=planned.configurations,
         decisions=(
-            memory_decision(budget),
-            *network_decisions(load, why, numbers),
-            *axis_decisions(order, grid),
+            *budget_decisions(budget),
+            *network_decisions(
+                load, network.rule, network.numbers, is_given=budget.network != "auto"
+            ),
+            *axis_decisions(order, grid, rules.orientation),
             mirror.decision,
-            *grid_decisions(fingerprint, order, grid),
+            *grid_decisions(fingerprint, order, grid, load),
             *normalization_decisions(normalization, fingerprint, description),
             *planned.decisions,
         ),
     )
+
+
+def _plan_grid(
+    fingerprint: Fingerprint, rules: Rules, overrides: Overrides
+) -> tuple[tuple[int, ...], Grid]:
+    """Return the order of the axes, and the grid in that order with the user's spacing."""
+    measured = grid_of(fingerprint, target_spacing(fingerprint))
+    order = axis_order(measured.spacing, measured.median_shape if rules.single_slice_first else ())
+    if overrides.spacing is None:
+        return order, measured.permuted(order)
+    if len(overrides.spacing) != len(order):
+        raise PlanError(
+            f"--spacing {' x '.join(f'{edge:g}' for edge in overrides.spacing)} mm has "
+            f"{len(overrides.spacing)} axes; the images have {len(order)}",
+            hint="give one edge in mm per axis, as the plan prints them: "
+            f"{','.join(f'{edge:.4g}' for edge in measured.permuted(order).spacing)}",
+        )
+    spacing = [0.0] * len(order)
+    for axis, edge in zip(order, overrides.spacing, strict=True):
+        spacing[axis] = edge
+    return order, grid_of(fingerprint, tuple(spacing)).permuted(order)
 
 
 def check_fingerprint(fingerprint: Fingerprint, description: DatasetDescription) -> None:

@@ -24,6 +24,8 @@ class Grid:
     """Voxel edge in mm per axis."""
     median_shape: tuple[float, ...]
     """Median shape of the cases in voxels, same axes; may end in .5."""
+    largest_shape: tuple[int, ...] = ()
+    """Largest size of any case per axis, voxels."""
 
     @property
     def ndim(self) -> int:
@@ -35,6 +37,9 @@ class Grid:
         return Grid(
             spacing=tuple(self.spacing[axis] for axis in order),
             median_shape=tuple(self.median_shape[axis] for axis in order),
+            largest_shape=tuple(self.largest_shape[axis] for axis in order)
+            if self.largest_shape
+            else (),
         )
 
 
@@ -115,6 +120,24 @@ def axis_order(spacing: tuple[float, ...], median_shape: tuple[float, ...] = ())
     return (coarsest, *(axis for axis in axes if axis != coarsest))
 
 
+def grid_of(fingerprint: Fingerprint, spacing: tuple[float, ...]) -> Grid:
+    """Return a spacing together with the shapes that the cases have at it.
+
+    Parameters
+    ----------
+    fingerprint : Fingerprint
+        Of at least one case.
+    spacing : tuple of float
+        Target spacing in mm per array axis.
+    """
+    shapes = _shapes(fingerprint, spacing)
+    return Grid(
+        spacing=spacing,
+        median_shape=tuple(float(n) for n in np.median(shapes, axis=0)),
+        largest_shape=tuple(int(n) for n in np.max(shapes, axis=0)),
+    )
+
+
 def median_shape(fingerprint: Fingerprint, spacing: tuple[float, ...]) -> tuple[float, ...]:
     """Return the median shape that the cases have after cropping and resampling.
 
@@ -131,7 +154,10 @@ def median_shape(fingerprint: Fingerprint, spacing: tuple[float, ...]) -> tuple[
         Voxels per array axis, each at least 1; half a voxel remains where two cases share the
         middle.
     """
-    shapes = [
+    return grid_of(fingerprint, spacing).median_shape
+
+
+def _shapes(fingerprint: Fingerprint, spacing: tuple[float, ...]) -> list[tuple[int, ...]]:
+    return [
         resampled_shape(case.shape_after_crop, case.spacing, spacing) for case in fingerprint.cases
     ]
-    return tuple(float(n) for n in np.median(shapes, axis=0))

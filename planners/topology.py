@@ -18,11 +18,12 @@ SPACING_RATIO: Final = 2
 FIRST_FEATURES: Final = 32
 """Channels of the first stage; each further stage doubles them."""
 MOST_FEATURES: Final = {2: 512, 3: 320}
-"""Channels at which doubling stops, by number of spatial axes."""
+"""Channels at which doubling stops, by number of spatial axes; a narrower or wider network stops
+in proportion."""
 
 
 def plan_topology(
-    spacing: Sequence[float], patch_size: Sequence[float]
+    spacing: Sequence[float], patch_size: Sequence[float], *, width: int = FIRST_FEATURES
 ) -> tuple[Topology, tuple[int, ...]]:
     """Return the stages of a U-Net for a patch, and the patch padded to what they divide.
 
@@ -32,6 +33,8 @@ def plan_topology(
         Voxel edge in mm per axis.
     patch_size : sequence of float
         Voxels per axis, each at least 1; may end in .5, as a median shape does.
+    width : int
+        Channels of the first stage.
 
     Returns
     -------
@@ -68,7 +71,9 @@ def plan_topology(
             size[axis] = ceil(size[axis] / 2)
     kernels.append((3,) * d)
     topology = Topology(
-        strides=tuple(strides), kernels=tuple(kernels), features=_features(d, len(strides))
+        strides=tuple(strides),
+        kernels=tuple(kernels),
+        features=stage_features(d, len(strides), width),
     )
     padded = tuple(ceil(n / by) * by for n, by in zip(patch_size, topology.divisor, strict=True))
     return topology, padded
@@ -87,5 +92,7 @@ def _axes_to_halve(voxel: Sequence[float], size: Sequence[float]) -> tuple[int, 
     return axes
 
 
-def _features(ndim: int, stages: int) -> tuple[int, ...]:
-    return tuple(min(MOST_FEATURES[ndim], FIRST_FEATURES * 2**stage) for stage in range(stages))
+def stage_features(ndim: int, stages: int, width: int) -> tuple[int, ...]:
+    """Return the channels of each stage: doubled from `width` until the limit of the axes."""
+    most = max(MOST_FEATURES[ndim] * width // FIRST_FEATURES, 1)
+    return tuple(min(most, width * 2**stage) for stage in range(stages))

@@ -1,33 +1,42 @@
-"""Measuring a dataset: one pass over the files of each case, then one sum over the cases."""
+"""Measuring a dataset: one pass over the files of each case, then one sum over the cases.
 
-from collections.abc import Sequence
+What was measured of a case is kept as a sketch. A case whose files are the same is not measured
+again, and the sum over the cases is made of the sketches alone.
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from autoseg.core.dataset import Case, DatasetDescription
 from autoseg.core.errors import AutosegError, DatasetError
 from autoseg.core.fingerprint import (
     CaseGrid,
     CaseMeasurement,
-    ChannelSketch,
+    CaseSketch,
     ChannelStatistics,
     Fingerprint,
 )
+from autoseg.core.geometry import Geometry
+from autoseg.core.labels import LabelMap, Labels
 from autoseg.io import documents, files, images
 from autoseg.io.formats import table as formats
 from autoseg.io.formats.image_digest import stored_digest
+from autoseg.io.formats.tiff_sidecar import TIFF_ENDINGS
+from autoseg.io.guard import file_ending
 from autoseg.io.store import content_key
 from preprocessing.cropping import nonzero_box
+from preprocessing.intensities import pool_channels, sketch_channel
 from preprocessing.symmetry import summarize_symmetries, symmetric_pairs
 
-RANKS: Final = 1001
-"""Quantiles per sketch: their ranks are off by at most 0.05 % within a case."""
-STAGE_VERSION: Final = 3
+STAGE_VERSION: Final = 4
 """Raised when the code below measures something else, so that old caches are left alone."""
+SLAB_VOXELS: Final = 2**15
+"""Voxels that are counted at a time; their 64-bit copies stay in the cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,13 +61,12 @@ def measure_case(task: MeasurementTask) -> CaseMeasurement:
     InputError
         If a file is damaged, the grids do not match, or values or labels are not allowed.
     """
-    key = _key(task)
-    cached = _read_cache(task.cache / f"{task.case.name}.json", key)
-    if cached is not None:
-        return cached
-    measured = _measure(task, key)
-    documents.write(task.cache / f"{task.case.name}.json", measured, durable=False)
-    return measured
+    kept = _read_sketch(task)
+    if kept is not None and _is_current(kept.measurement, task):
+        return kept.measurement
+    sketch = _measure(task)
+    documents.write(_sketch_file(task.cache, task.case.name), sketch, durable=False)
+    return sketch.measurement
 
 
 def has_changed(task: MeasurementTask) -> bool:
@@ -69,28 +77,20 @@ def has_changed(task: MeasurementTask) -> bool:
     Only files written after the measurement are read: one that was replaced by an older file goes
     unseen.
     """
-    record = task.cache / f"{task.case.name}.json"
     try:
-        measured = record.stat().st_mtime_ns
+        measured = _sketch_file(task.cache, task.case.name).stat().st_mtime_ns
     except OSError:
         return False
     paths = (task.folder / path for path in _paths(task.case))
     newer = any(path.exists() and path.stat().st_mtime_ns > measured for path in paths)
+    kept = _read_sketch(task) if newer else None
     try:
-        return newer and _read_cache(record, _key(task)) is None
+        return newer and (kept is None or not _is_current(kept.measurement, task))
     except AutosegError:  # what is wrong with them matters once they are read
         return newer
 
 
-def case_digests(task: MeasurementTask) -> tuple[str, ...]:
-    """Return the SHA-256 of each image file and of the segmentation, empty where one is missing."""
-    return tuple(
-        stored_digest(task.folder / path) if (task.folder / path).is_file() else ""
-        for path in _paths(task.case)
-    )
-
-
-def summarize(measurements: Sequence[CaseMeasurement], dataset: str) -> Fingerprint:
+def summarize(measurements: Sequence[CaseMeasurement], dataset: str, *, cache: Path) -> Fingerprint:
     """Add the measurements of all cases up to the dataset's fingerprint.
 
     Parameters
@@ -99,22 +99,26 @@ def summarize(measurements: Sequence[CaseMeasurement], dataset: str) -> Fingerpr
         One per case.
     dataset : str
         Name of the dataset.
+    cache : Path
+        Folder in which `measure_case` left the sketches of these cases.
 
     Raises
     ------
     DatasetError
         If there is no case, or no case has any foreground.
+    DamagedError
+        If the sketch of a case is gone or torn.
 
     Notes
     -----
     Each case with foreground weighs the same, as in nnU-Net, which draws equally many voxels from
-    every case. Mean, deviation and extremes are exact; percentiles are those of the pooled
-    sketches.
+    every case. The same cases give the same fingerprint to the last bit, whichever were measured
+    first or removed since. For the accuracy see `preprocessing.intensities.pool_channels`.
     """
     if not measurements:
         raise DatasetError(f"dataset {dataset!r}: has no training cases", rule="E-SET-47")
     ordered = sorted(measurements, key=lambda measured: measured.name)
-    channels = range(len(ordered[0].channels))
+    counted = [measured for measured in ordered if any(measured.channels)]
     return Fingerprint(
         dataset=dataset,
         cases=tuple(
@@ -124,13 +128,11 @@ def summarize(measurements: Sequence[CaseMeasurement], dataset: str) -> Fingerpr
                 shape_after_crop=measured.shape_after_crop,
                 spacing=measured.spacing,
                 class_voxels=measured.class_voxels,
+                stored_axes=measured.stored_axes,
             )
             for measured in ordered
         ),
-        channels=tuple(
-            _pool([sketch for m in ordered if (sketch := m.channels[channel])], dataset)
-            for channel in channels
-        ),
+        channels=_pool(counted, dataset, cache),
         symmetries=summarize_symmetries(ordered),
         notes=tuple(f"{measured.name}: {note}" for measured in ordered for note in measured.notes),
     )
@@ -140,12 +142,36 @@ def _paths(case: Case) -> tuple[str, ...]:
     return (*case.images, *filter(None, [case.segmentation]))
 
 
-def _key(task: MeasurementTask) -> str:
-    labels = files.digest(documents.encode(task.description.labels))
-    return content_key(STAGE_VERSION, labels, task.description.file_ending, *case_digests(task))
+def _sketch_file(cache: Path, case: str) -> Path:
+    return cache / f"{case}.json"
 
 
-def _measure(task: MeasurementTask, key: str) -> CaseMeasurement:
+def _read_sketch(task: MeasurementTask) -> CaseSketch | None:
+    try:
+        return documents.read(_sketch_file(task.cache, task.case.name), CaseSketch)
+    except AutosegError:
+        return None
+
+
+def _key(description: DatasetDescription) -> str:
+    labels = files.digest(documents.encode(description.labels))
+    return content_key(STAGE_VERSION, labels, description.file_ending, len(description.channels))
+
+
+def _is_current(measured: CaseMeasurement, task: MeasurementTask) -> bool:
+    """Tell whether a case would be measured the same; reads its files up to one that changed."""
+    paths, digests = _paths(task.case), (*measured.image_digests, measured.segmentation_digest)
+    return (
+        measured.key == _key(task.description)
+        and len(paths) == len(digests)
+        and all(
+            (task.folder / path).is_file() and stored_digest(task.folder / path) == digest
+            for path, digest in zip(paths, digests, strict=True)
+        )
+    )
+
+
+def _measure(task: MeasurementTask) -> CaseSketch:
     description, case = task.description, task.case
     image = images.read_case_image(case, len(description.channels), folder=task.folder)
     # Found here, or after days of training.
@@ -155,64 +181,64 @@ def _measure(task: MeasurementTask, key: str) -> CaseMeasurement:
     segmentation = images.read_segmentation(task.folder / case.segmentation, description.labels)
     images.check_same_grid(image, segmentation, case.name)
     labels = description.labels
-    held = labels.count + (labels.ignored is not None)
-    counts = np.bincount(segmentation.voxels.ravel(), minlength=held)
     # Ignored voxels are of unknown label: they are no foreground.
     foreground = (segmentation.voxels > 0) & (segmentation.voxels < labels.count)
-    return CaseMeasurement(
+    sketches = [sketch_channel(channel[foreground]) for channel in image.voxels]
+    measurement = CaseMeasurement(
         name=case.name,
-        key=key,
+        key=_key(description),
         shape=image.geometry.shape,
         shape_after_crop=nonzero_box(image.voxels).shape,
         spacing=image.geometry.spacing,
-        class_voxels=tuple(int(count) for count in counts),
-        channels=tuple(_sketch(channel[foreground]) for channel in image.voxels),
+        class_voxels=_class_voxels(segmentation.voxels, labels),
+        channels=tuple(sketch[0] if sketch else None for sketch in sketches),
         symmetric_pairs=symmetric_pairs(segmentation.voxels, labels),
         image_digests=image.digests,
+        segmentation_digest=segmentation.digest,
         extremes=tuple((float(channel.min()), float(channel.max())) for channel in image.voxels),
+        stored_axes=_stored_axes(image.geometry, task.folder / case.images[0]),
         notes=(*image.notes, *segmentation.notes),
     )
-
-
-def _sketch(values: npt.NDArray[np.float32]) -> ChannelSketch | None:
-    if not values.size:
-        return None
-    exact = values.astype(np.float64)
-    ranks = (np.arange(RANKS) + 0.5) / RANKS
-    return ChannelSketch(
-        mean=float(exact.mean()),
-        square=float(np.square(exact).mean()),
-        minimum=float(exact.min()),
-        maximum=float(exact.max()),
-        quantiles=tuple(np.quantile(exact, ranks).tolist()),
+    return CaseSketch(
+        measurement=measurement,
+        quantiles=tuple(sketch[1] if sketch else None for sketch in sketches),
     )
 
 
-def _pool(sketches: Sequence[ChannelSketch], dataset: str) -> ChannelStatistics:
-    if not sketches:
+def _class_voxels(label_map: LabelMap, labels: Labels) -> tuple[int, ...]:
+    flat, held = label_map.ravel(), labels.count + (labels.ignored is not None)
+    counts = np.zeros(held, np.int64)
+    for start in range(0, flat.size, SLAB_VOXELS):
+        counts += np.bincount(flat[start : start + SLAB_VOXELS], minlength=held)
+    return tuple(counts.tolist())
+
+
+def _stored_axes(geometry: Geometry, path: Path) -> tuple[int, ...]:
+    """Return the order of the array axes in an array as the file stores it."""
+    file_axes = range(geometry.ndim)
+    # Pictures and stacks are arrays already; files of volumes name their fastest axis first.
+    is_array = geometry.ndim == 2 or file_ending(path) in TIFF_ENDINGS
+    stored = file_axes if is_array else reversed(file_axes)
+    return tuple(geometry.file_axes.index(axis) for axis in stored)
+
+
+def _pool(
+    counted: Sequence[CaseMeasurement], dataset: str, cache: Path
+) -> tuple[ChannelStatistics, ...]:
+    if not counted:
         raise DatasetError(
             f"dataset {dataset!r}: no case has any foreground; at least one must",
             rule="E-VAL-37",
             hint="check that the segmentations hold the labels that dataset.json names",
         )
-    mean = float(np.mean([sketch.mean for sketch in sketches]))
-    variance = float(np.mean([sketch.square for sketch in sketches])) - mean**2
-    pooled = np.concatenate([sketch.quantiles for sketch in sketches])
-    low, median, high = np.percentile(pooled, [0.5, 50, 99.5])
-    return ChannelStatistics(
-        mean=mean,
-        median=float(median),
-        std=max(variance, 0.0) ** 0.5,
-        minimum=min(sketch.minimum for sketch in sketches),
-        maximum=max(sketch.maximum for sketch in sketches),
-        percentile_00_5=float(low),
-        percentile_99_5=float(high),
+    moments = zip(*(measured.channels for measured in counted), strict=True)
+    names = [measured.name for measured in counted]
+    return pool_channels(
+        [[case for case in channel if case] for channel in moments],
+        partial(_quantiles, cache, names),
     )
 
 
-def _read_cache(path: Path, key: str) -> CaseMeasurement | None:
-    try:
-        cached = documents.read(path, CaseMeasurement)
-    except AutosegError:
-        return None
-    return cached if cached.key == key else None
+def _quantiles(cache: Path, cases: Sequence[str]) -> Iterator[tuple[bytes | None, ...]]:
+    for case in cases:
+        yield documents.read_stored(_sketch_file(cache, case), CaseSketch).quantiles

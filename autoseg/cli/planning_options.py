@@ -3,16 +3,81 @@
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from autoseg.cli.options import PATH, plan_option
 
+if TYPE_CHECKING:
+    from autoseg.core.plan import ConfigurationName
+
+CONFIGURATIONS = ("2d", "3d_lowres", "3d_fullres", "3d_cascade_fullres")
 NETWORKS = ("auto", "plain", "resenc", "resenc-m", "resenc-l", "resenc-xl")
 
 
+def _numbers(kind: type[int] | type[float]) -> Callable[..., tuple[int | float, ...] | None]:
+    """Return a callback that reads ``3,0.8,0.8`` as one number per axis."""
+
+    def read(
+        _: click.Context, __: click.Parameter, value: str | None
+    ) -> tuple[int | float, ...] | None:
+        if value is None:
+            return None
+        try:
+            numbers = tuple(kind(part) for part in value.split(","))
+        except ValueError as error:
+            raise click.BadParameter(f"{value!r} must be numbers with commas between") from error
+        if len(numbers) not in (2, 3):
+            raise click.BadParameter(f"{value!r} must be 2 or 3 numbers, one per axis")
+        return numbers
+
+    return read
+
+
+def _names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    """Read ``2d,3d_fullres`` as names of configurations."""
+    if value is None:
+        return None
+    names = tuple(value.split(","))
+    for name in names:
+        if name not in CONFIGURATIONS:
+            raise click.BadParameter(f"{name!r} is none of {', '.join(CONFIGURATIONS)}")
+    return names
+
+
+_OVERRIDES = (
+    click.option(
+        "--spacing",
+        metavar="MM,MM,MM",
+        callback=_numbers(float),
+        help="Target spacing; one edge per axis, in the order in which plan prints them.",
+    ),
+    click.option(
+        "--patch-size",
+        metavar="N,N,N",
+        callback=_numbers(int),
+        help="Voxels of a patch; two numbers for 2d, three for the configurations of volumes.",
+    ),
+    click.option("--batch-size", type=int, default=None, help="Patches per training step."),
+    click.option("--width", type=int, default=None, help="Channels of the network's first stage."),
+    click.option(
+        "--configurations",
+        "only",
+        metavar="NAME,NAME",
+        callback=_names,
+        help="Plan these configurations only.",
+    ),
+)
+"""Options that take a single decision over from the rules; `Overrides` has a field for each."""
 _OPTIONS = (
+    click.option(
+        "--rules",
+        type=click.Choice(["autoseg", "nnunet"]),
+        default="autoseg",
+        show_default=True,
+        help="nnunet decides every value as nnU-Net does.",
+    ),
     click.option(
         "--gpu-memory-gib",
         default=None,
@@ -33,6 +98,7 @@ _OPTIONS = (
         show_default=True,
         help="Axes to mirror along; auto spares those whose sides the labels tell apart.",
     ),
+    *_OVERRIDES,
     click.option("--like", type=PATH, default=None, help="Model folder whose grid to share."),
     click.option("--splits", type=PATH, default=None, help="JSON file of folds of your own."),
     click.option(
@@ -61,9 +127,15 @@ def planning_options(function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
     def with_request(
         *,
+        rules: str,
         gpu_memory_gib: str | None,
         network: str,
         mirroring: str,
+        spacing: tuple[float, ...] | None,
+        patch_size: tuple[int, ...] | None,
+        batch_size: int | None,
+        width: int | None,
+        only: "tuple[ConfigurationName, ...] | None",
         like: Path | None,
         splits: Path | None,
         patients: Path | None,
@@ -72,12 +144,28 @@ def planning_options(function: Callable[..., Any]) -> Callable[..., Any]:
         overwrite: bool,
         **others: Any,
     ) -> Any:
-        from autoseg.pipeline.plan import PlanRequest, budget_for
+        from autoseg.pipeline.budget import BudgetRequest, budget_for
+        from autoseg.pipeline.plan import PlanRequest
         from autoseg.pipeline.splits import SplitRequest
+        from planners.overrides import Overrides
 
+        overrides = Overrides(
+            spacing=spacing,
+            patch_size=patch_size,
+            batch_size=batch_size,
+            width=width,
+            configurations=only,
+        )
+        budget = BudgetRequest(
+            gpu_memory=gpu_memory_gib,
+            network=network,
+            mirroring=mirroring,
+            rules=rules,
+            overrides=overrides,
+        )
         request = PlanRequest(
             name=plan,
-            budget=budget_for(gpu_memory_gib, network=network, mirroring=mirroring),
+            budget=budget_for(budget),
             like=like,
             splits=SplitRequest(file=splits, patients=patients, pattern=patient_pattern or ""),
             overwrite=overwrite,

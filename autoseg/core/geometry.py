@@ -166,7 +166,7 @@ def resampled_shape(
             "must be positive and finite"
         )
     return tuple(
-        max(1, round(n * a / b)) for n, a, b in zip(shape, spacing, target_spacing, strict=True)
+        max(1, round(a / b * n)) for n, a, b in zip(shape, spacing, target_spacing, strict=True)
     )
 
 

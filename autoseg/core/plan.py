@@ -1,14 +1,16 @@
 """What was decided: the plan, its configurations, and the decision behind every value."""
 
 from dataclasses import dataclass
-from math import prod
-from typing import ClassVar, Literal
+from math import isfinite, prod
+from typing import ClassVar, Final, Literal
 
 from autoseg.core.errors import PlanError, UsageError
 from autoseg.core.fingerprint import ChannelStatistics
 from autoseg.core.geometry import STRICT, Orientation
 from autoseg.core.network_spec import Arch, Style
 
+MOST_ORDER: Final = 5
+"""Highest spline order that an image can be resampled with."""
 ConfigurationName = Literal["2d", "3d_lowres", "3d_fullres", "3d_cascade_fullres"]
 RuleSet = Literal["autoseg", "nnunet"]
 """Whose rules made a plan; see `planners.rules`."""
@@ -79,6 +81,11 @@ class Topology:
                 f"topology: strides {self.strides}, kernels {self.kernels} and features "
                 f"{self.features} must all be at least 1"
             )
+        if any(edge % 2 == 0 for kernel in self.kernels for edge in kernel):
+            raise PlanError(
+                f"topology: kernels {self.kernels} must be odd, so that a convolution keeps the "
+                "size of what it reads"
+            )
         if any(stride != 1 for stride in self.strides[0]):
             raise PlanError(f"topology: the first stride {self.strides[0]} must be 1 on every axis")
 
@@ -129,12 +136,18 @@ class Configuration:
 
     def __post_init__(self) -> None:
         d = len(self.patch_size)
+        if d != (2 if self.name == "2d" else 3):
+            raise PlanError(
+                f"configuration {self.name!r}: patch_size {self.patch_size} has {d} axes; 2d has "
+                "two, all others have three"
+            )
         if not d == len(self.spacing) == len(self.median_shape) == len(self.topology.divisor):
             raise PlanError(
                 f"configuration {self.name!r}: patch_size {self.patch_size}, spacing "
                 f"{self.spacing} mm, median_shape {self.median_shape} and the topology's divisor "
                 f"{self.topology.divisor} must have one entry per spatial axis"
             )
+        self._check_values()
         misfits = [
             (size, by)
             for size, by in zip(self.patch_size, self.topology.divisor, strict=True)
@@ -145,10 +158,23 @@ class Configuration:
                 f"configuration {self.name!r}: patch_size {self.patch_size} must be a multiple of "
                 f"{self.topology.divisor}, the product of the strides"
             )
+
+    def _check_values(self) -> None:
+        where = f"configuration {self.name!r}"
+        if not all(isfinite(edge) and edge > 0 for edge in self.spacing):
+            raise PlanError(f"{where}: spacing {self.spacing} mm must be positive and finite")
+        for name in ("patch_size", "median_shape"):
+            sizes = getattr(self, name)
+            if not all(isfinite(n) and n >= 1 for n in sizes):
+                raise PlanError(f"{where}: {name} {sizes} must be at least 1 voxel on every axis")
         if self.batch_size < 1:
-            raise PlanError(
-                f"configuration {self.name!r}: batch_size {self.batch_size} must be at least 1"
-            )
+            raise PlanError(f"{where}: batch_size {self.batch_size} must be at least 1")
+        for name in ("image_order", "segmentation_order", "logits_order"):
+            order = getattr(self, name)
+            if not 0 <= order <= MOST_ORDER:
+                raise PlanError(f"{where}: {name} {order} must be from 0 to {MOST_ORDER}")
+        if self.previous_stage == self.name:
+            raise PlanError(f"{where}: previous_stage must be another configuration")
 
     @property
     def ndim(self) -> int:
@@ -186,6 +212,41 @@ class Plan:
     """What can be trained."""
     decisions: tuple[Decision, ...]
     """Why."""
+
+    def __post_init__(self) -> None:
+        where, axes = f"plan {self.name!r}", tuple(range(len(self.axis_order)))
+        if len(axes) not in (2, 3) or tuple(sorted(self.axis_order)) != axes:
+            raise PlanError(
+                f"{where}: axis_order {self.axis_order} must name each of 2 or 3 axes once"
+            )
+        if tuple(sorted(set(self.mirror_axes) & set(axes))) != self.mirror_axes:
+            raise PlanError(
+                f"{where}: mirror_axes {self.mirror_axes} must be axes of {axes}, in rising order"
+            )
+        if not (isfinite(self.gpu_memory_gib) and self.gpu_memory_gib > 0):
+            raise PlanError(f"{where}: gpu_memory_gib {self.gpu_memory_gib} must be positive")
+        if not self.configurations or len(set(self.names)) != len(self.names):
+            raise PlanError(
+                f"{where}: configurations {', '.join(self.names) or 'none'} must be at least one, "
+                "each once"
+            )
+        for configuration in self.configurations:
+            self._check_place(configuration)
+
+    def _check_place(self, configuration: Configuration) -> None:
+        """Refuse a configuration that does not go with the others."""
+        where = f"plan {self.name!r}, configuration {configuration.name!r}"
+        if configuration.ndim > len(self.axis_order):
+            raise PlanError(
+                f"{where}: patch_size {configuration.patch_size} has more axes than the images, "
+                f"{len(self.axis_order)}"
+            )
+        previous = configuration.previous_stage
+        if previous is not None and previous not in self.names:
+            raise PlanError(
+                f"{where}: previous_stage {previous!r} is none of its configurations, "
+                f"{', '.join(self.names)}"
+            )
 
     def patch_mirror_axes(self, configuration: Configuration) -> tuple[int, ...]:
         """Return `mirror_axes` as axes of a configuration's patch, which in 2D lacks the first."""

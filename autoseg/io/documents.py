@@ -1,11 +1,12 @@
 """Strict typed JSON: every document is one frozen dataclass, read whole or refused."""
 
 import dataclasses
+import difflib
 import json
 import stat
 from math import isfinite
 from pathlib import Path
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -85,7 +86,7 @@ def parse(data: bytes, kind: type[Document], where: str) -> Document:
     try:
         document: Document = _adapter(kind).validate_json(data)
     except ValidationError as error:
-        raise _first_problem(error, where) from error
+        raise _first_problem(error, kind, where) from error
     return document
 
 
@@ -186,7 +187,7 @@ def _check_version(raw: object, kind: type[Any], where: str) -> None:
         )
 
 
-def _first_problem(error: ValidationError, where: str) -> DocumentError:
+def _first_problem(error: ValidationError, kind: type[Any], where: str) -> DocumentError:
     problem = error.errors()[0]
     place = ".".join(str(part) for part in problem["loc"]) or "the document"
     cause = problem.get("ctx", {}).get("error")
@@ -195,10 +196,33 @@ def _first_problem(error: ValidationError, where: str) -> DocumentError:
         return DocumentError(
             f"{where}: {place}: {cause}{further}", rule=cause.rule, hint=cause.hint
         )
+    if problem["type"] == "unexpected_keyword_argument":
+        key = str(problem["loc"][-1])
+        near = difflib.get_close_matches(key, sorted(_keys(kind, set())), n=1, cutoff=0.6)
+        meant = f" (meant {near[0]!r}?)" if near else ""
+        return _broken(
+            f"{where}: {place}: the key {key!r}{meant} is not known{further}",
+            "remove or correct that key",
+        )
     return _broken(
         f"{where}: {place}: {problem['msg']}, found {str(problem['input'])[:60]!r}{further}",
         "correct that key, or make the document again",
     )
+
+
+def _keys(kind: Any, seen: set[Any]) -> set[str]:
+    """Return the keys of a document type and of everything nested in it."""
+    if kind in seen:
+        return set()
+    seen.add(kind)
+    inner = list(get_args(kind))
+    keys = set()
+    if dataclasses.is_dataclass(kind):
+        hints = get_type_hints(kind)
+        fields = [field.name for field in dataclasses.fields(kind)]
+        keys.update(fields)
+        inner += [hints[name] for name in fields]
+    return keys.union(*(_keys(each, seen) for each in inner))
 
 
 def _broken(

@@ -83,7 +83,7 @@ def measure_dataset(
         measured, problems = _measure_cases(dataset, folder, workers=workers, progress=progress)
         copies, copy_notes = _copies(dataset, measured)
         refuse_problems(folder.name, [*problems, *copies], len(dataset.cases))
-        fingerprint = summarize(measured, dataset.description.name)
+        fingerprint = summarize(measured, dataset.description.name, cache=folder.measured)
         notes = (*dataset_notes(measured, dataset.description), *copy_notes, *fingerprint.notes)
         fingerprint = replace(fingerprint, notes=notes)
     _tell_returned(folder, dataset, progress)

@@ -2,22 +2,25 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING
 
 from autoseg.core.dataset import DatasetDescription
 from autoseg.core.errors import UsageError
 from autoseg.core.fingerprint import Fingerprint
 from autoseg.core.folds import Splits
 from autoseg.core.model import MODEL_FILE, ModelDescription
-from autoseg.core.plan import Plan
+from autoseg.core.plan import Configuration, Plan
 from autoseg.io import documents
 from autoseg.io.workspace import DatasetFolder, Workspace
 from autoseg.pipeline.fingerprint import Measured
 from autoseg.pipeline.splits import SplitRequest, decide_splits
 from autoseg.reporting.explanation import explain_plan
-from planners.budget import Mirroring, NetworkName, PlannerBudget, budget_of_preset
+from planners.budget import PlannerBudget
 from planners.like import plan_like
 from planners.planner import plan_dataset
+
+if TYPE_CHECKING:
+    from planners.patch import StepBytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,10 +110,17 @@ def _decide(
     request: PlanRequest, fingerprint: Fingerprint, description: DatasetDescription
 ) -> Plan:
     if request.like is None:
-        return plan_dataset(fingerprint, description, budget=request.budget, name=request.name)
+        return plan_dataset(
+            fingerprint,
+            description,
+            budget=request.budget,
+            name=request.name,
+            step_bytes=None if request.budget.rules == "nnunet" else tracer(description),
+        )
     if request.budget != PlannerBudget():
         raise UsageError(
-            "--like takes memory, network and mirroring over from the model; they cannot be given",
+            "--like takes memory, network, mirroring and all else over from the model; they cannot "
+            "be given",
             hint="leave --like or those options out",
         )
     path = request.like / MODEL_FILE
@@ -121,6 +131,23 @@ def _decide(
         )
     model = documents.read_stored(path, ModelDescription, rule="E-MODEL-59")
     return plan_like(model, fingerprint, description, name=request.name)
+
+
+def tracer(description: DatasetDescription) -> "StepBytes":
+    """Return what predicts the bytes of a training step on a GPU; each network is traced once."""
+    from autoseg.training.memory import StepMemory, step_memory
+
+    traced: dict[Configuration, StepMemory] = {}
+
+    def step_bytes(configuration: Configuration) -> int:
+        alone = replace(configuration, batch_size=1)
+        if alone not in traced:
+            traced[alone] = step_memory(
+                alone, channels=len(description.channels), labels=description.labels
+            )
+        return traced[alone].peak_bytes(configuration.batch_size)
+
+    return step_bytes
 
 
 def explain(folder: DatasetFolder, plan: str = "default") -> str:
@@ -151,60 +178,6 @@ def fold_lines(folder: DatasetFolder) -> tuple[str, ...]:
 def suggested(plan: Plan) -> str:
     """Return the configuration to train first."""
     return "3d_fullres" if "3d_fullres" in plan.names else plan.names[0]
-
-
-def budget_for(
-    gpu_memory: str | None, *, network: str = "auto", mirroring: str = "auto"
-) -> PlannerBudget:
-    """Return the budget that the options of planning ask for.
-
-    Parameters
-    ----------
-    gpu_memory : str or None
-        A number of GiB, ``auto`` for the memory of the visible card, or None for the usual.
-    network : str
-        ``auto``, ``plain``, ``resenc``, or ``resenc-m``, ``resenc-l``, ``resenc-xl``, which stand
-        for a memory as well.
-    mirroring : str
-        ``auto``, ``all`` or ``none``.
-
-    Raises
-    ------
-    UsageError
-        If the memory is neither, or ``auto`` finds no card, or the network names another memory.
-    """
-    name, _, size = network.partition("-")
-    if size and gpu_memory is not None:
-        raise UsageError(
-            f"--network {network} and --gpu-memory-gib {gpu_memory} both set the memory",
-            hint=f"leave one of them out, or take --network {name}",
-        )
-    budget = budget_of_preset(size.upper()) if size else PlannerBudget()
-    return replace(
-        budget,
-        gpu_memory_gib=budget.gpu_memory_gib if gpu_memory is None else _memory_gib(gpu_memory),
-        network=cast("NetworkName", name),
-        mirroring=cast("Mirroring", mirroring),
-    )
-
-
-def _memory_gib(gpu_memory: str) -> float:
-    if gpu_memory == "auto":
-        import torch
-
-        if not torch.cuda.is_available():
-            raise UsageError(
-                "--gpu-memory-gib auto: this machine shows no CUDA card",
-                hint="name the memory of the card that will train, e.g. --gpu-memory-gib 8",
-            )
-        return float(torch.cuda.get_device_properties(0).total_memory) / 2**30
-    try:
-        return float(gpu_memory)
-    except ValueError as error:
-        raise UsageError(
-            f"--gpu-memory-gib {gpu_memory!r}: must be a number of GiB, or auto",
-            hint="e.g. --gpu-memory-gib 8",
-        ) from error
 
 
 def _same_plan(present: Plan, plan: Plan) -> bool:

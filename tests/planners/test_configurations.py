@@ -163,7 +163,7 @@ def test_the_patch_decision_tells_the_search():
     patch = decision(LIVER, "3d_fullres.patch_size")
 
     assert patch.value == "128 x 128 x 128 voxels"
-    assert "until 2 patches fitted the memory" in patch.rule
+    assert "until the estimate of 2 patches came down to that of the reference" in patch.rule
     numbers = dict(patch.numbers)
     assert numbers["allowed for one patch"] == "560 million elements"
     # 450 699 264 elements with 2 labels; a third adds 128**3.

@@ -19,20 +19,41 @@ from planners.network import RESENC_FROM_GIB, choose_network
 def test_the_network_follows_the_budget_unless_it_is_named(
     network, gpu_memory_gib, reference, rule
 ):
-    chosen, why, _ = choose_network(PlannerBudget(network=network, gpu_memory_gib=gpu_memory_gib))
+    chosen = choose_network(PlannerBudget(network=network, gpu_memory_gib=gpu_memory_gib))
 
-    assert chosen is reference
-    assert rule in why
+    assert chosen.reference is reference
+    assert rule in chosen.rule
+
+
+def test_a_residual_network_that_must_be_cut_down_is_left():
+    asked = []
+
+    def holds(reference):
+        asked.append(reference)
+        return False
+
+    chosen = choose_network(PlannerBudget(gpu_memory_gib=30.0), holds)
+
+    assert asked == [RESENC_L]
+    assert chosen.reference is PLAIN
+    assert "only with fewer channels or a smaller patch" in chosen.rule
+
+
+def test_nnunet_takes_the_plain_network_whatever_the_memory():
+    chosen = choose_network(PlannerBudget(gpu_memory_gib=30.0, rules="nnunet"))
+
+    assert chosen.reference is PLAIN
+    assert "nnU-Net's default planner" in chosen.rule
 
 
 def test_the_residual_network_is_taken_on_published_figures():
-    _, why, numbers = choose_network(PlannerBudget(gpu_memory_gib=RESENC_FROM_GIB))
+    chosen = choose_network(PlannerBudget(gpu_memory_gib=RESENC_FROM_GIB))
 
-    assert "arXiv:2404.09556" in why
+    assert "arXiv:2404.09556" in chosen.rule
     # Of BTCV, ACDC, LiTS, BraTS, KiTS and AMOS.
     plain = (83.08 + 91.54 + 80.09 + 91.24 + 86.04 + 88.64) / 6
     medium = (83.31 + 91.99 + 80.75 + 91.26 + 86.79 + 88.77) / 6
-    assert numbers[0][1] == f"{medium:.1f} and {plain:.1f}"
+    assert chosen.numbers[0][1] == f"{medium:.1f} and {plain:.1f}"
 
 
 def test_an_unknown_network_is_refused():

@@ -6,8 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoseg.core.errors import PlanError
-from planners.budget import PLAIN, REFERENCES, RESENC_L, RESENC_M, RESENC_XL
+from planners.budget import PLAIN, REFERENCES
+from planners.overrides import Overrides
 from planners.patch import Workload, fit_patch
+from planners.rules import AUTOSEG, NNUNET
 from planners.spacing import Grid
 
 HIPPOCAMPUS = (Grid(spacing=(1.0, 1.0, 1.0), median_shape=(36.0, 50.0, 35.0)), 260, 3)
@@ -20,20 +22,22 @@ LUNG = (Grid(spacing=(1.25, 0.79, 0.79), median_shape=(252.0, 512.0, 512.0)), 63
 PHOTOGRAPHS = (Grid(spacing=(1.0, 1.0), median_shape=(1500.0, 1500.0)), 100, 2)
 
 
-def load_of(reference, *, labels=3, share=0.05, gpu_memory_gib=None):
+def load_of(reference, *, labels=3, rules=AUTOSEG, gpu_memory_gib=None, **given):
     return Workload(
-        reference=replace(reference, dataset_share=share),
+        reference=reference,
         gpu_memory_gib=reference.gpu_memory_gib if gpu_memory_gib is None else gpu_memory_gib,
         labels=labels,
+        rules=rules,
+        overrides=Overrides(**given),
     )
 
 
-def fitted(dataset, reference, *, flat=False, share=0.05):
+def fitted(dataset, reference, *, flat=False, rules=AUTOSEG):
     grid, cases, labels = dataset
     dataset_voxels = prod(grid.median_shape) * cases
     if flat:
         grid = grid.permuted((1, 2))
-    load = load_of(reference, labels=labels, share=share)
+    load = load_of(reference, labels=labels, rules=rules)
     return fit_patch(grid, dataset_voxels, load, where="3d_fullres")
 
 
@@ -109,11 +113,7 @@ def fitted(dataset, reference, *, flat=False, share=0.05):
 def test_patch_and_batch_are_those_of_the_reference_planners(
     dataset, plain, medium, large, extra_large
 ):
-    # The reference lets a residual network's batch hold the whole dataset.
-    fits = [
-        fitted(dataset, PLAIN),
-        *(fitted(dataset, each, share=1.0) for each in (RESENC_M, RESENC_L, RESENC_XL)),
-    ]
+    fits = [fitted(dataset, reference, rules=NNUNET) for reference in REFERENCES]
 
     assert [(fit.patch_size, fit.batch_size) for fit in fits] == [
         plain, medium, large, extra_large
@@ -128,18 +128,14 @@ def test_patch_and_batch_are_those_of_the_reference_planners(
     ],
 )
 def test_flat_patch_and_batch_are_those_of_the_reference_planners(dataset, patch, batches):
-    shares = [0.05, 1.0, 1.0, 1.0]
-
-    fits = [
-        fitted(dataset, reference, flat=True, share=share)
-        for reference, share in zip(REFERENCES, shares, strict=True)
-    ]
+    fits = [fitted(dataset, reference, flat=True, rules=NNUNET) for reference in REFERENCES]
 
     assert [(fit.patch_size, fit.batch_size) for fit in fits] == [(patch, n) for n in batches]
 
 
-def test_no_batch_holds_more_than_five_percent_of_the_dataset():
-    # 5 % of 260 x 36 x 50 x 35 voxels is 9.1 patches of 40 x 56 x 40, 365.6 of 56 x 40.
+def test_no_batch_holds_more_than_five_percent_of_the_dataset_or_more_than_is_useful():
+    # 5 % of 260 x 36 x 50 x 35 voxels is 9.1 patches of 40 x 56 x 40, and 365.6 of 56 x 40, of
+    # which 48 are useful.
     volumes = [fitted(HIPPOCAMPUS, reference).batch_size for reference in REFERENCES]
     slices = [fitted(HIPPOCAMPUS, reference, flat=True).batch_size for reference in REFERENCES]
     # Of 32 x 20 x 320 x 320 voxels it is 1.6 patches of 20 x 320 x 320: rounded, 2.
@@ -148,9 +144,50 @@ def test_no_batch_holds_more_than_five_percent_of_the_dataset():
     hearts = [fitted(HEART, reference).batch_size for reference in REFERENCES]
 
     assert volumes == [9] * 4
-    assert slices == [366] * 4
+    assert slices == [48] * 4
     assert prostates == [2] * 4
     assert hearts == [4, 3, 10, 10]
+
+
+def test_a_batch_of_small_volumes_stops_at_twelve_patches():
+    # 5 % of 2000 x 36 x 50 x 35 voxels is 70 patches of 40 x 56 x 40.
+    many = (HIPPOCAMPUS[0], 2000, 3)
+
+    assert fitted(many, PLAIN).dataset_batch == 70
+    assert [fitted(many, reference).batch_size for reference in REFERENCES] == [12] * 4
+
+
+def test_a_given_patch_is_taken_whatever_it_needs():
+    fit = fit_patch(LIVER[0], 1e9, load_of(PLAIN, patch_size=(192, 160, 224)), where="3d_fullres")
+
+    assert (fit.patch_size, fit.steps) == ((192, 160, 224), 0)
+    assert fit.elements > fit.patch_limit
+
+
+def test_a_given_patch_of_other_axes_leaves_the_configuration_alone():
+    fit = fit_patch(LIVER[0], 1e9, load_of(PLAIN, patch_size=(64, 96)), where="3d_fullres")
+
+    assert fit.patch_size == (128, 128, 128)
+
+
+def test_a_given_patch_that_no_network_divides_is_refused_with_the_next_larger():
+    # 40 voxels are halved three times to 5, 200 and 120 five and four times.
+    grid = Grid(spacing=(2.0, 1.0, 1.0), median_shape=(60.0, 300.0, 200.0))
+
+    message = r"'3d_fullres': --patch-size 40 x 200 x 120 voxels is not a multiple"
+    with pytest.raises(PlanError, match=message) as refusal:
+        fit_patch(grid, 1e9, load_of(PLAIN, patch_size=(40, 200, 120)), where="3d_fullres")
+
+    assert refusal.value.hint == "take --patch-size 40,224,128"
+
+
+def test_a_given_patch_beyond_every_image_is_refused_with_the_largest():
+    grid = replace(HIPPOCAMPUS[0], largest_shape=(41, 60, 47))
+
+    # The largest image, padded to a multiple of 8.
+    message = r"96 x 64 x 48 voxels is larger than every image; allowed are up to 48 x 64 x 48"
+    with pytest.raises(PlanError, match=message):
+        fit_patch(grid, 1e9, load_of(PLAIN, patch_size=(96, 64, 48)), where="3d_fullres")
 
 
 def test_a_batch_has_two_patches_even_of_a_single_small_case():

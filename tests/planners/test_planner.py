@@ -173,11 +173,11 @@ def test_every_value_has_a_decision(fingerprint_of, description_of):
     subjects = [decision.subject for decision in plan.decisions]
     assert len(set(subjects)) == len(subjects)
     shared = {
-        "gpu_memory_gib", "network", "style", "orientation", "axis_order", "mirror_axes",
+        "rules", "gpu_memory_gib", "network", "style", "orientation", "axis_order", "mirror_axes",
         "target_spacing", "median_shape", "resampling", "normalization.0", "normalization.1",
     }  # fmt: skip
     names = ["2d", "3d_lowres", "3d_fullres"]
-    fields = ["spacing", "patch_size", "topology", "batch_size", "batch_dice"]
+    fields = ["spacing", "patch_size", "topology", "width", "batch_size", "batch_dice"]
     each = {f"{name}.{field}" for name in names for field in fields}
     assert set(subjects) == shared | each | {*names, "3d_cascade_fullres"}
 

@@ -1,15 +1,19 @@
 import hashlib
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
 
 from autoseg.core.dataset import Case, DatasetDescription
-from autoseg.core.errors import DatasetError, GeometryError
-from autoseg.core.fingerprint import CaseMeasurement, SymmetricPair, Symmetry
+from autoseg.core.errors import DamagedError, DatasetError, GeometryError
+from autoseg.core.fingerprint import CaseMeasurement, CaseSketch, SymmetricPair, Symmetry
 from autoseg.core.labels import Labels, Region
-from preprocessing.fingerprint import RANKS, MeasurementTask, _sketch, measure_case, summarize
+from autoseg.io import documents
+from preprocessing.fingerprint import MeasurementTask, has_changed, measure_case, summarize
+from preprocessing.intensities import sketch_channel
 
 LABELS = Labels(names=("background", "one", "two"), values=(0, 1, 4), ignore=2)
 
@@ -64,11 +68,12 @@ def test_mirrored_labels_are_found_along_the_canonical_axis(task):
 
 
 def test_symmetries_of_ten_cases_are_those_of_the_dataset(task):
-    cases = [replace(measure_case(task), name=f"case {n}") for n in range(10)]
-    assert summarize(cases, "Task").symmetries == (
+    tasks = [replace(task, case=replace(task.case, name=f"case {n}")) for n in range(10)]
+    cases = [measure_case(task) for task in tasks]
+    assert summarize(cases, "Task", cache=task.cache).symmetries == (
         Symmetry(axis=2, first=1, second=2, cases=10, median_dice=1.0),
     )
-    assert summarize(cases[1:], "Task").symmetries == ()
+    assert summarize(cases[1:], "Task", cache=task.cache).symmetries == ()
 
 
 @pytest.mark.parametrize(
@@ -108,121 +113,171 @@ def test_a_grid_that_the_dataset_s_ending_cannot_hold_is_refused_before_training
     assert "file ending of their images" in caught.value.hint
 
 
-def measured(name, *channels, shape=(9, 8, 7), notes=()):
-    """Return the measurement of a case with these foreground intensities, one array a channel."""
-    return CaseMeasurement(
-        name=name,
-        key="key",
-        shape=shape,
-        shape_after_crop=tuple(n - 1 for n in shape),
-        spacing=(2.5, 0.5, 0.75),
-        class_voxels=(100, len(channels[0])),
-        channels=tuple(_sketch(np.asarray(values, np.float32)) for values in channels),
-        notes=notes,
+@pytest.fixture(scope="module")
+def _audit():
+    """The names of files that are opened while a list is in place; a hook cannot be removed."""
+    names = []
+    sys.addaudithook(
+        lambda event, arguments: (
+            names[-1].append(str(arguments[0])) if event == "open" and names else None
+        )
     )
-
-
-def rank(value, *cases):
-    """Share of a value's lower neighbors in the pool in which every case weighs the same."""
-    return np.mean([np.searchsorted(np.sort(case), value) / len(case) for case in cases])
+    return names
 
 
 @pytest.fixture
-def unequal():
-    """A case of many dark voxels and one of few bright ones with a long tail."""
-    rng = np.random.default_rng(5)
-    return (
-        rng.normal(-500, 100, 150_000).astype(np.float32),
-        rng.gamma(2, 200, 4_000).astype(np.float32),
+def opened(_audit, task):
+    """Return how often a function opens each of the case's files."""
+
+    def count(function):
+        _audit.append([])
+        try:
+            function()
+        finally:
+            names = _audit.pop()
+        paths = [Path(name) for name in names]
+        return [paths.count(task.folder / name) for name in ("image.nii", "labels.nii")]
+
+    return count
+
+
+def test_each_file_is_read_once_to_measure_it_and_once_to_see_that_it_is_the_same(task, opened):
+    assert opened(lambda: measure_case(task)) == [1, 1]
+    written = (task.cache / "a.json").stat().st_ino
+    assert opened(lambda: measure_case(task)) == [1, 1]
+    assert (task.cache / "a.json").stat().st_ino == written
+
+
+def test_each_file_is_read_once_where_other_labels_are_asked_for(task, opened):
+    measure_case(task)
+    names = ("background", "one", "other")
+    other = replace(
+        task, description=replace(task.description, labels=replace(LABELS, names=names))
+    )
+    assert opened(lambda: measure_case(other)) == [1, 1]
+
+
+def test_a_cached_measurement_holds_for_its_number_of_channels_and_files_only(task):
+    measure_case(task)
+    two = replace(task, description=replace(task.description, channels=("CT", "PET")))
+    with pytest.raises(DatasetError, match=r"case 'a': image\.nii: 1 channels found, 2 c"):
+        measure_case(two)
+    both = replace(two, case=replace(task.case, images=("image.nii", "image.nii")))
+    assert len(measure_case(both).channels) == 2
+    with pytest.raises(DatasetError, match="case 'a': 2 files found, 1 channels expected"):
+        measure_case(replace(both, description=task.description))
+
+
+def test_a_case_without_segmentation_is_refused_though_it_had_one(task):
+    measure_case(task)
+    with pytest.raises(DatasetError, match="case 'a': has no segmentation") as refusal:
+        measure_case(replace(task, case=replace(task.case, segmentation=None)))
+    assert refusal.value.rule == "E-SET-42"
+
+
+def test_a_changed_file_is_read_again_and_the_one_behind_it_once(task, opened):
+    first = measure_case(task)
+    image = nibabel.load(task.folder / "image.nii")
+    voxels = np.asarray(image.dataobj).copy()
+    voxels[0, 0, 0] = 7
+    nibabel.save(nibabel.Nifti1Image(voxels, image.affine, image.header), task.folder / "image.nii")
+    assert has_changed(task)
+    assert opened(lambda: measure_case(task)) == [2, 1]
+    assert measure_case(task) == replace(
+        first,
+        image_digests=(hashlib.sha256((task.folder / "image.nii").read_bytes()).hexdigest(),),
+        shape_after_crop=(6, 9, 16),  # now from the corner; the last slice is still 0
     )
 
 
-def test_sketch_of_four_voxels():
-    sketch = _sketch(np.array([1, 2, 3, 6], np.float32))
-    assert (sketch.mean, sketch.square) == (3, 12.5)  # (1 + 4 + 9 + 36) / 4
-    assert (sketch.minimum, sketch.maximum) == (1, 6)
-    assert len(sketch.quantiles) == RANKS
-    assert sketch.quantiles[RANKS // 2] == 2.5
+@pytest.mark.parametrize("content", [b"", b"{}", b'{"name": "a", "key": "0f"}'], ids=str)
+def test_what_was_kept_and_cannot_be_read_is_measured_again(task, content):
+    first = measure_case(task)
+    (task.cache / "a.json").write_bytes(content)
+    assert measure_case(task) == first
+    assert documents.read(task.cache / "a.json", CaseSketch).measurement == first
 
 
-def test_case_without_foreground_has_no_sketch():
-    assert _sketch(np.empty(0, np.float32)) is None
+def test_a_sketch_that_is_gone_is_told(task):
+    measured = measure_case(task)
+    (task.cache / "a.json").unlink()
+    with pytest.raises(DamagedError, match=r"a\.json: cannot be read"):
+        summarize([measured], "Task", cache=task.cache)
 
 
-def test_sketch_is_exact_where_float32_sums_are_not():
-    sketch = _sketch(np.full(1_000_003, 16_777.25, np.float32))
-    assert sketch.mean == 16_777.25
-    assert sketch.square == pytest.approx(16_777.25**2, rel=1e-14)
+@pytest.fixture
+def keep(tmp_path):
+    """Return what keeps a case with these foreground intensities, one array a channel."""
+
+    def keep_case(name, *channels, shape=(9, 8, 7), notes=()):
+        sketches = [sketch_channel(np.array(values, np.float32)) for values in channels]
+        measurement = CaseMeasurement(
+            name=name,
+            key="key",
+            shape=shape,
+            shape_after_crop=tuple(n - 1 for n in shape),
+            spacing=(2.5, 0.5, 0.75),
+            class_voxels=(100, len(channels[0])),
+            channels=tuple(sketch and sketch[0] for sketch in sketches),
+            stored_axes=(2, 0, 1),
+            notes=notes,
+        )
+        quantiles = tuple(sketch and sketch[1] for sketch in sketches)
+        sketch = CaseSketch(measurement=measurement, quantiles=quantiles)
+        documents.write(tmp_path / f"{name}.json", sketch, durable=False)
+        return measurement
+
+    return keep_case
 
 
-def test_every_case_weighs_the_same_however_many_voxels_it_has():
-    statistics = summarize([measured("a", [0.0] * 9_000), measured("b", [8.0])], "Task").channels[0]
-    assert statistics.mean == 4
-    assert statistics.std == 4
-    assert (statistics.minimum, statistics.maximum) == (0, 8)
-    assert (statistics.percentile_00_5, statistics.percentile_99_5) == (0, 8)
+def test_statistics_are_those_of_the_pool_by_channel(keep, tmp_path):
+    cases = [keep("b", [0.0] * 900, [7.0] * 900), keep("a", [8.0], [7.5])]
+    first, second = summarize(cases, "Task", cache=tmp_path).channels
+    assert (first.mean, first.std, first.minimum, first.maximum) == (4, 4, 0, 8)
+    assert (first.percentile_00_5, first.median, first.percentile_99_5) == (0, 4, 8)
+    assert (second.mean, second.std, second.median) == (7.25, 0.25, 7.25)
 
 
-def test_moments_are_those_of_the_equally_weighted_pool(unequal):
-    first, second = (case.astype(np.float64) for case in unequal)
-    statistics = summarize([measured("a", first), measured("b", second)], "Task").channels[0]
-    mean = (first.mean() + second.mean()) / 2
-    variance = (np.mean((first - mean) ** 2) + np.mean((second - mean) ** 2)) / 2
-    assert statistics.mean == pytest.approx(mean, rel=1e-9)
-    assert statistics.std == pytest.approx(variance**0.5, rel=1e-9)
-
-
-def test_percentiles_are_off_by_less_than_a_tenth_of_a_percent_in_rank(unequal):
-    first, second = unequal
-    third = np.random.default_rng(6).normal(900, 5, 2_500).astype(np.float32)
-    cases = (first, second, third)
-    statistics = summarize(
-        [measured(name, case) for name, case in zip("abc", cases, strict=True)], "Task"
-    ).channels[0]
-    assert rank(statistics.percentile_00_5, *cases) == pytest.approx(0.005, abs=0.001)
-    assert rank(statistics.median, *cases) == pytest.approx(0.5, abs=0.001)
-    assert rank(statistics.percentile_99_5, *cases) == pytest.approx(0.995, abs=0.001)
-
-
-def test_channels_are_kept_apart():
-    channels = summarize([measured("a", [1.0, 3.0], [10.0, 50.0])], "Task").channels
-    assert [(c.mean, c.std) for c in channels] == [(2, 1), (30, 20)]
-
-
-def test_case_without_foreground_is_listed_but_does_not_count():
-    fingerprint = summarize([measured("b", []), measured("a", [4.0, 6.0])], "Task")
+def test_case_without_foreground_is_listed_but_does_not_count(keep, tmp_path):
+    fingerprint = summarize([keep("b", []), keep("a", [4.0, 6.0])], "Task", cache=tmp_path)
     assert [case.name for case in fingerprint.cases] == ["a", "b"]
     assert fingerprint.channels[0].mean == 5
 
 
-def test_order_of_the_cases_does_not_matter(unequal):
-    cases = [measured("b", unequal[0], notes=("repaired",)), measured("a", unequal[1])]
-    assert summarize(cases, "Task") == summarize(cases[::-1], "Task")
+def test_a_case_that_came_and_went_leaves_nothing_behind(keep, tmp_path):
+    rng = np.random.default_rng(5)
+    cases = [
+        keep(name, rng.normal(-500, 100, n), rng.gamma(2, 200, n), notes=("repaired",))
+        for name, n in (("b", 1_500), ("a", 40), ("d", 7), ("c", 900))
+    ]
+    before = summarize(cases, "Task", cache=tmp_path)
+    more = summarize([*cases[::-1], keep("e", [1e6], [-1e6])], "Task", cache=tmp_path)
+    assert more.channels[0].maximum == 1e6
+    assert summarize(cases[2:] + cases[:2], "Task", cache=tmp_path) == before
 
 
-def test_grids_and_notes_are_kept_by_case():
-    fingerprint = summarize(
-        [
-            measured("b", [1.0], shape=(4, 8, 10), notes=("sform used", "2 voxels")),
-            measured("a", [1.0]),
-        ],
-        "Task07",
-    )
+def test_grids_and_notes_are_kept_by_case(keep, tmp_path):
+    cases = [
+        keep("b", [1.0], shape=(4, 8, 10), notes=("sform used", "2 voxels")),
+        keep("a", [1.0]),
+    ]
+    fingerprint = summarize(cases, "Task07", cache=tmp_path)
     assert fingerprint.dataset == "Task07"
     assert fingerprint.cases[1].shape == (4, 8, 10)
     assert fingerprint.cases[1].shape_after_crop == (3, 7, 9)
     assert fingerprint.cases[1].spacing == (2.5, 0.5, 0.75)
     assert fingerprint.cases[1].class_voxels == (100, 1)
+    assert fingerprint.cases[1].stored_axes == (2, 0, 1)
     assert fingerprint.notes == ("b: sform used", "b: 2 voxels")
 
 
-def test_no_case_is_refused():
+def test_no_case_is_refused(tmp_path):
     with pytest.raises(DatasetError, match="dataset 'Task07': has no training cases") as refusal:
-        summarize([], "Task07")
+        summarize([], "Task07", cache=tmp_path)
     assert refusal.value.rule == "E-SET-47"
 
 
-def test_no_foreground_in_any_case_is_refused():
+def test_no_foreground_in_any_case_is_refused(keep, tmp_path):
     with pytest.raises(DatasetError, match="dataset 'Task07': no case has any") as refusal:
-        summarize([measured("a", []), measured("b", [])], "Task07")
+        summarize([keep("a", []), keep("b", [])], "Task07", cache=tmp_path)
     assert refusal.value.rule == "E-VAL-37"

@@ -18,7 +18,8 @@ from autoseg.core.errors import DocumentError
 from autoseg.core.fingerprint import (
     CaseGrid,
     CaseMeasurement,
-    ChannelSketch,
+    CaseSketch,
+    ChannelMoments,
     ChannelStatistics,
     Fingerprint,
     SymmetricPair,
@@ -42,6 +43,7 @@ from autoseg.training.augmentation.policy import Policy
 from autoseg.training.checkpoint import Checkpoint
 from autoseg.training.validation import ValidatedCase
 from planners.budget import PlannerBudget
+from planners.overrides import Overrides
 
 SOURCE = Path(autoseg.__file__).parents[1]
 MARK = "__pydantic_config__: ClassVar = STRICT"
@@ -134,7 +136,19 @@ GEOMETRY = Geometry(
 )
 ROOTS = (
     PLAN,
-    PlannerBudget(gpu_memory_gib=11.5, network="resenc", mirroring="none"),
+    PlannerBudget(
+        gpu_memory_gib=11.5,
+        network="resenc",
+        mirroring="none",
+        rules="nnunet",
+        overrides=Overrides(
+            spacing=(3.0, 0.8, 0.7),
+            patch_size=(16, 96, 64),
+            batch_size=3,
+            width=24,
+            configurations=("2d", "3d_fullres"),
+        ),
+    ),
     Policy(rotation=0.2, scaling_range=(0.5, 1.5)),
     Sidecar(spacing=(3.0, 0.75, 0.5)),
     Dataset(
@@ -145,21 +159,23 @@ ROOTS = (
             Case(name="b", images=("b.nii.gz",), patient="P07"),
         ),
     ),
-    CaseMeasurement(
-        name="a",
-        key="0f",
-        shape=(30, 88, 90),
-        shape_after_crop=(28, 80, 90),
-        spacing=(3.0, 0.75, 0.1),
-        class_voxels=(900, 90, 0),
-        channels=(
-            ChannelSketch(mean=1.5, square=4.0, minimum=-2.0, maximum=9.0, quantiles=(0.1, 0.9)),
-            None,
+    CaseSketch(
+        measurement=CaseMeasurement(
+            name="a",
+            key="0f",
+            shape=(30, 88, 90),
+            shape_after_crop=(28, 80, 90),
+            spacing=(3.0, 0.75, 0.1),
+            class_voxels=(900, 90, 0),
+            channels=(ChannelMoments(mean=1.5, variance=4.0, minimum=-2.0, maximum=9.0), None),
+            symmetric_pairs=(SymmetricPair(axis=2, first=1, second=2, dice=0.8125),),
+            image_digests=("a0", "b1"),
+            segmentation_digest="c2",
+            extremes=((-1024.0, 3071.5),),
+            stored_axes=(2, 0, 1),
+            notes=("rounded labels",),
         ),
-        symmetric_pairs=(SymmetricPair(axis=2, first=1, second=2, dice=0.8125),),
-        image_digests=("a0", "b1"),
-        extremes=((-1024.0, 3071.5),),
-        notes=("rounded labels",),
+        quantiles=(bytes(range(250)) * 16, None),
     ),
     Fingerprint(
         dataset="Task04_Hippocampus",
@@ -170,6 +186,7 @@ ROOTS = (
                 shape_after_crop=(28, 80, 90),
                 spacing=(3.0, 0.75, 0.1),
                 class_voxels=(900, 90, 0),
+                stored_axes=(2, 0, 1),
             ),
         ),
         channels=(STATISTICS,),
@@ -355,7 +372,8 @@ def test_plain_values_are_those_of_the_file(sample):
 
 @each_type
 def test_an_unknown_key_is_refused(sample):
-    _refused({**_tree(sample), "surprise": 1}, type(sample), "surprise: .*, found '1'")
+    message = "surprise: the key 'surprise'.* is not known"
+    _refused({**_tree(sample), "surprise": 1}, type(sample), message)
 
 
 @each_type
@@ -437,7 +455,7 @@ def test_an_error_of_the_type_keeps_its_rule_and_hint():
     assert caught.value.rule == "E-VAL-40"
     with pytest.raises(DocumentError, match=r"x\.json: .*gpu_memory_gib is -1") as caught:
         documents.parse(b'{"gpu_memory_gib": -1.0}', PlannerBudget, "x.json")
-    assert caught.value.hint == "give the memory of the device in GiB, for example 8"
+    assert caught.value.hint == "give the memory of the device in GiB (2^30 bytes), for example 8"
 
 
 def test_a_stride_of_zero_is_refused_and_no_bug():
