@@ -4,13 +4,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from textwrap import wrap
 from typing import Final, get_args
 
-from autoseg.core.network_spec import Block
-from autoseg.core.plan import Configuration, ConfigurationName, Decision, Plan
+from autoseg.core.plan import Configuration, ConfigurationName, Decision, Plan, RuleSet
+from autoseg.reporting.wording import count, operations, per_axis
 
 WIDTH: Final = 92
 """Characters per line."""
 STAGE_COLUMNS: Final = ("stage", "stride", "kernel", "voxels", "channels", "encoder", "decoder")
 """Headings of the table of stages."""
+RULES: Final[dict[RuleSet, str]] = {"autoseg": "autoseg's own", "nnunet": "nnU-Net's"}
+"""Whose rules made a plan, in words."""
+MARK: Final = "*"
+"""Stands before a decision that the user took."""
 
 
 def explain_plan(plan: Plan) -> str:
@@ -47,6 +51,7 @@ def _heading(plan: Plan) -> list[str]:
     return [
         *_title(f"Plan {plan.name!r} for {plan.dataset}", "="),
         *_values(
+            ("rules", RULES[plan.rules]),
             ("GPU memory", f"{plan.gpu_memory_gib:.4g} GiB"),
             ("network", ", ".join(networks)),
             ("orientation", f"{plan.orientation}, array axes in the order {plan.axis_order}"),
@@ -54,7 +59,19 @@ def _heading(plan: Plan) -> list[str]:
             ("normalization", "; ".join(schemes)),
             ("made by", f"autoseg {plan.autoseg_version}"),
         ),
+        *_overrides(plan.decisions),
     ]
+
+
+def _overrides(decisions: Sequence[Decision]) -> list[str]:
+    """List what the user set, one per line."""
+    overrides = [decision for decision in decisions if decision.is_override]
+    lines = ["", f"Set by you, marked {MARK} below:"] if overrides else []
+    for decision in overrides:
+        configuration, what = _subject(decision)
+        name = f"{configuration} {what}" if configuration else what
+        lines += _hanging(f"{name}: {decision.value}", first="  ")
+    return lines
 
 
 def _configuration(configuration: Configuration) -> list[str]:
@@ -62,24 +79,34 @@ def _configuration(configuration: Configuration) -> list[str]:
     inputs = "image"
     if configuration.previous_stage:
         inputs += f" and the prediction of {configuration.previous_stage}"
+    smoothed = "along axes that resampling shrinks to under half"
     pooled = "the whole batch" if configuration.batch_dice else "each patch"
-    network = f"{configuration.network}, {_count(len(configuration.topology.strides), 'stage')}"
+    network = f"{configuration.network}, {count(len(configuration.topology.strides), 'stage')}"
     if configuration.arch.stem:
         network += " behind a stem of 1 convolution"
     return [
         *_title(f"Configuration {configuration.name}", "-"),
         *_values(
             ("input", inputs),
-            ("spacing", f"{_by(configuration.spacing)} mm"),
-            ("median image", f"{_by(configuration.median_shape)} voxels"),
-            ("patch", f"{_by(configuration.patch_size)} voxels, {_by(extent)} mm"),
-            ("batch", _count(configuration.batch_size, "patch", "patches")),
+            ("spacing", f"{per_axis(configuration.spacing)} mm"),
+            ("median image", f"{per_axis(configuration.median_shape)} voxels"),
+            ("anti-aliasing", smoothed if configuration.anti_aliasing else "none"),
+            ("patch", f"{per_axis(configuration.patch_size)} voxels, {per_axis(extent)} mm"),
+            ("batch", count(configuration.batch_size, "patch", "patches")),
             ("Dice loss", f"overlaps summed over {pooled}"),
             ("network", network),
+            *_memory(configuration),
         ),
         "",
         *_table(STAGE_COLUMNS, _stages(configuration)),
     ]
+
+
+def _memory(configuration: Configuration) -> Iterator[tuple[str, str]]:
+    """Give the row of the predicted memory, if it was predicted."""
+    if configuration.step_bytes is not None:
+        peak = f"{configuration.step_bytes / 2**30:.3g} GiB"
+        yield "memory", f"{peak} on the device at the peak of a training step, predicted"
 
 
 def _stages(configuration: Configuration) -> Iterator[tuple[str, ...]]:
@@ -89,45 +116,58 @@ def _stages(configuration: Configuration) -> Iterator[tuple[str, ...]]:
     for stage, (stride, kernel, channels) in enumerate(
         zip(topology.strides, topology.kernels, topology.features, strict=True)
     ):
-        size = tuple(n // by for n, by in zip(size, stride, strict=True))
+        size = tuple(n // step for n, step in zip(size, stride, strict=True))
         is_bottleneck = stage == len(topology.strides) - 1
         yield (
             f"{stage + 1}",
-            _by(stride),
-            _by(kernel),
-            _by(size),
+            per_axis(stride),
+            per_axis(kernel),
+            per_axis(size),
             f"{channels}",
-            _blocks(arch.encoder, stage),
-            "" if is_bottleneck else _blocks(arch.decoder, stage),
+            operations(arch.encoder, stage),
+            "" if is_bottleneck else operations(arch.decoder, stage),
         )
-
-
-def _blocks(block: Block, stage: int) -> str:
-    if block.shortcut == "residual":
-        return _count(block.blocks(stage), "residual block")
-    return _count(block.blocks(stage) * block.convolutions(stage), "convolution")
 
 
 def _reasons(decisions: Sequence[Decision]) -> list[str]:
     """Write the decisions, grouped by the configuration that they concern."""
     groups: dict[str, list[str]] = {}
     for decision in decisions:
-        first, _, rest = decision.subject.partition(".")
-        concerns_one = first in get_args(ConfigurationName)
-        group = first if concerns_one else "All configurations"
-        what = (rest or "configuration") if concerns_one else decision.subject.removesuffix("_gib")
-        groups.setdefault(group, []).extend(_sentence(what, decision))
+        configuration, what = _subject(decision)
+        sentences = groups.setdefault(configuration or "All configurations", [])
+        sentences += _sentence(what, decision)
     lines = _title("Why", "-")
     for name, sentences in groups.items():
         lines += ["", name, *sentences] if len(lines) > 2 else [name, *sentences]
     return lines
 
 
+def _subject(decision: Decision) -> tuple[str, str]:
+    """Return the configuration that a decision concerns, empty for all, and what it decides.
+
+    Units of a name are left to the value: ``gpu_memory_gib`` is the gpu memory.
+    """
+    first, _, rest = decision.subject.partition(".")
+    concerns_one = first in get_args(ConfigurationName)
+    what = (rest or "configuration") if concerns_one else decision.subject
+    words = what.removesuffix("_gib").replace("_bytes", "_memory").replace("_", " ")
+    return (first if concerns_one else "", words)
+
+
 def _sentence(what: str, decision: Decision) -> list[str]:
     numbers = "; ".join(f"{name}: {value}" for name, value in decision.numbers)
-    text = f"{what.replace('_', ' ')}: {decision.value} \N{EM DASH} because {decision.rule}"
+    text = f"{what}: {decision.value} \N{EM DASH} because {decision.rule}"
     text += f" ({numbers})." if numbers else "."
-    return wrap(text, WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
+    lines = _hanging(text, first=f"{MARK} " if decision.is_override else "  ")
+    if decision.changed_by:
+        lines += _hanging(f"would change: {decision.changed_by}.", first="    ")
+    return lines
+
+
+def _hanging(text: str, *, first: str) -> list[str]:
+    """Wrap a paragraph whose further lines are indented more than its first."""
+    rest = " " * (len(first) + 2)
+    return wrap(text, WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False)
 
 
 def _title(text: str, line: str) -> list[str]:
@@ -153,11 +193,3 @@ def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         for row in cells
     ]
-
-
-def _by(values: Iterable[float]) -> str:
-    return " x ".join(f"{value:.4g}" for value in values)
-
-
-def _count(number: int, noun: str, plural: str = "") -> str:
-    return f"{number} {noun if number == 1 else plural or noun + 's'}"

@@ -5,6 +5,7 @@ import pytest
 from autoseg.core.dataset import DatasetDescription
 from autoseg.core.fingerprint import CaseGrid, ChannelStatistics, Fingerprint
 from autoseg.core.labels import Labels
+from autoseg.core.plan import Decision
 from autoseg.reporting.explanation import explain_plan
 from planners.budget import PlannerBudget
 from planners.planner import plan_dataset
@@ -54,10 +55,11 @@ def joined(page):
 
 
 def test_the_page_opens_with_dataset_budget_and_network(page):
-    title, line, memory, network, axes = page.splitlines()[:5]
+    title, line, rules, memory, network, axes = page.splitlines()[:6]
 
     assert title == "Plan 'default' for Task03_Liver"
     assert line == "=" * len(title)
+    assert rules.split(maxsplit=1) == ["rules", "autoseg's own"]
     assert memory.split(maxsplit=2)[2] == "24 GiB"
     assert network.split() == ["network", "resenc"]
     assert axes.endswith("canonical, array axes in the order (2, 0, 1)")
@@ -104,10 +106,115 @@ def test_each_decision_reads_as_value_because_rule_and_numbers(plan, page):
 def test_decisions_are_grouped_by_what_they_concern(page):
     why = page[page.index("\nWhy\n") :].splitlines()
 
-    groups = [line for line in why[3:] if line and not line.startswith(" ")]
+    groups = [line for line in why[3:] if line and not line.startswith((" ", "*"))]
     assert groups == [
         "All configurations", "2d", "3d_lowres", "3d_fullres", "3d_cascade_fullres"
     ]  # fmt: skip
+
+
+@pytest.fixture
+def decided(plan):
+    """The plan with four decisions instead of its own, two of them the user's."""
+    decisions = (
+        Decision(
+            subject="gpu_memory_gib",
+            value="24 GiB",
+            rule="it was given",
+            changed_by="--gpu-memory-gib",
+            is_override=True,
+        ),
+        Decision(subject="style", value="instance norm", rule="it works"),
+        Decision(
+            subject="3d_fullres.patch_size",
+            value="64 x 192 x 160 voxels",
+            rule="it was given",
+            numbers=(("the rules' own", "192 x 192 x 192 voxels"),),
+            changed_by="leaving --patch-size out",
+            is_override=True,
+        ),
+        Decision(
+            subject="3d_fullres.batch_size",
+            value="2 patches",
+            rule="it fits",
+            changed_by="a word " * 20 + "or --gpu-memory-gib",
+        ),
+    )
+    return replace(plan, decisions=decisions)
+
+
+def test_what_would_change_a_decision_follows_its_numbers(decided):
+    why = explain_plan(decided).split("\nWhy\n---\n")[1]
+
+    assert why.splitlines()[:3] == [
+        "All configurations",
+        "* gpu memory: 24 GiB \N{EM DASH} because it was given.",
+        "    would change: --gpu-memory-gib.",
+    ]
+    assert why.splitlines()[6:10] == [
+        "* patch size: 64 x 192 x 160 voxels \N{EM DASH} because it was given "
+        "(the rules' own: 192 x 192 x 192",
+        "    voxels).",
+        "    would change: leaving --patch-size out.",
+        "  batch size: 2 patches \N{EM DASH} because it fits.",
+    ]
+    assert joined(why).endswith("a word or --gpu-memory-gib.")
+    assert max(len(line) for line in why.splitlines()) <= 92
+
+
+def test_names_of_decisions_leave_units_to_the_values(plan):
+    predicted = Decision(subject="2d.step_bytes", value="2.9 GiB", rule="it was traced")
+    page = explain_plan(replace(plan, decisions=(predicted,)))
+
+    assert page.endswith("\n2d\n  step memory: 2.9 GiB \N{EM DASH} because it was traced.\n")
+
+
+def test_a_decision_that_nothing_changes_has_no_such_line(decided):
+    why = explain_plan(decided).split("\nWhy\n---\n")[1]
+
+    style = why.splitlines().index("  style: instance norm \N{EM DASH} because it works.")
+    assert why.splitlines()[style + 1] == ""
+
+
+def test_what_the_user_set_is_listed_near_the_top_with_its_configuration(decided):
+    heading = explain_plan(decided).split("\nConfiguration ")[0].splitlines()
+
+    assert heading[-4:] == [
+        "",
+        "Set by you, marked * below:",
+        "  gpu memory: 24 GiB",
+        "  3d_fullres patch size: 64 x 192 x 160 voxels",
+    ]
+
+
+def test_a_plan_that_nobody_overruled_lists_and_marks_nothing(decided):
+    plain = tuple(replace(decision, is_override=False) for decision in decided.decisions)
+    page = explain_plan(replace(decided, decisions=plain))
+
+    assert "Set by you" not in page
+    assert "*" not in page
+
+
+def test_a_plan_by_nnunets_rules_says_so(plan):
+    assert "rules          nnU-Net's" in explain_plan(replace(plan, rules="nnunet")).splitlines()
+
+
+def test_a_configuration_tells_its_predicted_memory_and_whether_images_are_smoothed(plan):
+    first, *others = plan.configurations
+    told = replace(first, step_bytes=5 * 2**29, anti_aliasing=True)  # 2.5 GiB
+    page = explain_plan(replace(plan, configurations=(told, *others)))
+
+    section = page.split("Configuration ")[1]
+    assert "memory         2.5 GiB on the device at the peak of a training step" in section
+    assert "anti-aliasing  along axes that resampling shrinks to under half" in section
+
+
+def test_a_configuration_whose_memory_nobody_predicted_does_not_tell_any(plan):
+    first, *_ = plan.configurations
+    bare = replace(first, step_bytes=None, anti_aliasing=False)
+    page = explain_plan(replace(plan, configurations=(bare,)))
+
+    assert "training step" not in page.split("\nWhy\n")[0]
+    assert "anti-aliasing  none" in page.splitlines()
 
 
 def test_lines_are_short_enough_for_a_terminal_and_end_in_ink(page):
