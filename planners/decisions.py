@@ -245,10 +245,7 @@ def _normalization_decision(index: int, name: str, channel: Normalization, kept:
         side = "less than" if kept < MASKED_BELOW else "at least"
         rule += f", and cropping keeps {side} {percent(MASKED_BELOW)} of the voxels"
         numbers = (("kept by cropping, median", percent(kept)),)
-    if channel.statistics.minimum == channel.statistics.maximum:
-        rule += ", though its foreground is constant, so that it tells the labels nothing"
-        numbers = (*numbers, ("foreground everywhere", f"{channel.statistics.mean:.4g}"))
-    elif channel.scheme == "ct":
+    if channel.scheme == "ct":
         measured = channel.statistics
         numbers = (
             ("clipped from", f"{measured.percentile_00_5:.4g}"),

@@ -9,6 +9,7 @@ from autoseg.core.model import ModelDescription
 from autoseg.core.plan import Configuration, Decision, Plan
 from autoseg.core.version import __version__
 from planners.decisions import sizes
+from planners.doubts import doubts
 from planners.mirroring import choose_mirroring
 from planners.planner import check_fingerprint
 from planners.spacing import median_shape
@@ -62,6 +63,7 @@ def plan_like(
         autoseg_version=__version__,
         mirror_axes=axes,
         configurations=configurations,
+        notes=doubts(fingerprint, description),
         decisions=(
             *_taken(plan, source),
             _mirror_decision(axes, plan, allowed.decision, source),

@@ -17,6 +17,7 @@ from planners.decisions import (
     network_decisions,
     normalization_decisions,
 )
+from planners.doubts import doubts
 from planners.mirroring import choose_mirroring
 from planners.network import choose_network
 from planners.normalization import choose_normalization
@@ -117,6 +118,7 @@ def plan_dataset(
             *normalization_decisions(normalization, fingerprint, description),
             *planned.decisions,
         ),
+        notes=doubts(fingerprint, description),
     )
 
 

@@ -212,6 +212,8 @@ class Plan:
     """What can be trained."""
     decisions: tuple[Decision, ...]
     """Why."""
+    notes: tuple[str, ...] = ()
+    """What makes a good model doubtful, whatever the plan."""
 
     def __post_init__(self) -> None:
         where, axes = f"plan {self.name!r}", tuple(range(len(self.axis_order)))

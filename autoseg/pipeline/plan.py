@@ -158,13 +158,14 @@ def explain(folder: DatasetFolder, plan: str = "default") -> str:
 
 
 def plan_lines(plan: Plan) -> tuple[str, ...]:
-    """Return one line per configuration: spacing, patch and batch."""
-    return tuple(
+    """Return one line per configuration: spacing, patch and batch; then the plan's notes."""
+    lines = (
         f"{c.name}: patch {'x'.join(map(str, c.patch_size))}, batch {c.batch_size}, "
         f"spacing {' x '.join(f'{edge:g}' for edge in c.spacing)} mm, "
         f"{len(c.topology.features)} stages"
         for c in plan.configurations
     )
+    return (*lines, *(f"note: {note}" for note in plan.notes))
 
 
 def fold_lines(folder: DatasetFolder) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ def fingerprint_of() -> Callable[..., Fingerprint]:
                 shape=tuple(n + margin for n in shape),
                 shape_after_crop=shape,
                 spacing=spacing,
-                class_voxels=(900, 90, 10),
+                class_voxels=(900, *(10,) * 130),  # of as many labels as any test has
             )
             for index, (spacing, shape) in enumerate(grids)
         )
