@@ -1,7 +1,7 @@
 """What the user chooses about training, and the presets it starts from."""
 
 from dataclasses import dataclass, fields, replace
-from math import prod
+from math import isfinite, prod
 from typing import ClassVar, Final, Literal
 
 from autoseg.core.errors import UsageError
@@ -63,13 +63,18 @@ class TrainingConfig:
             )
         if self.seed < 0:
             raise UsageError(f"seed is {self.seed}; it must be 0 or more", hint="e.g. --seed 1")
-        for name in ("epochs", "steps_per_epoch", "max_minutes", "batch_voxels"):
+        for name in ("epochs", "steps_per_epoch", "max_minutes", "batch_voxels", "width_fraction"):
             value = getattr(self, name)
-            if value is not None and not value > 0:  # nor NaN
+            if value is not None and not (value > 0 and isfinite(value)):
                 raise UsageError(
-                    f"{name.replace('_', '-')} is {value}; it must be more than 0",
-                    hint="leave it out, or give a larger number",
+                    f"{name.replace('_', '-')} is {value}; it must be more than 0 and finite",
+                    hint="leave it out, or give another number",
                 )
+        if self.width_fraction > 1:
+            raise UsageError(
+                f"width-fraction is {self.width_fraction}; it must be at most 1, the plan's width",
+                hint="for a wider network plan one: autoseg plan --width CHANNELS",
+            )
 
     def batch_size(self, configuration: Configuration) -> int:
         """Return the patches per step for a configuration."""
@@ -109,6 +114,22 @@ PRESETS: Final[dict[str, TrainingConfig]] = {
     ),
 }
 """``full`` is nnU-Net's recipe; ``standard`` a quarter of it; ``fast`` is made for a CPU."""
+
+
+def minutes_of(max_hours: float) -> float:
+    """Return the minutes of ``--max-hours``.
+
+    Raises
+    ------
+    UsageError
+        If the hours are not positive and finite.
+    """
+    if not (max_hours > 0 and isfinite(max_hours)):
+        raise UsageError(
+            f"--max-hours is {max_hours:g}; it must be more than 0 and finite",
+            hint="e.g. --max-hours 2",
+        )
+    return 60 * max_hours
 
 
 def preset(name: str) -> TrainingConfig:

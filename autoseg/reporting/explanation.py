@@ -60,7 +60,16 @@ def _heading(plan: Plan) -> list[str]:
             ("made by", f"autoseg {plan.autoseg_version}"),
         ),
         *_overrides(plan.decisions),
+        *_notes(plan.notes),
     ]
+
+
+def _notes(notes: Sequence[str]) -> list[str]:
+    """List what makes a good model doubtful."""
+    lines = ["", "Note:"] if notes else []
+    for note in notes:
+        lines += _hanging(note, first="  ")
+    return lines
 
 
 def _overrides(decisions: Sequence[Decision]) -> list[str]:

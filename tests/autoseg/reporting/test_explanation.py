@@ -228,3 +228,14 @@ def test_a_plan_without_decisions_or_mirroring_is_explained_too(plan):
 
     assert "mirrored axes  none" in page
     assert "because" not in page
+
+
+def test_notes_stand_near_the_top(plan):
+    noted = replace(plan, notes=("label 'cyst' is in none of 131 cases",))
+
+    lines = explain_plan(noted).splitlines()
+
+    place = lines.index("Note:")
+    assert lines[place + 1] == "  label 'cyst' is in none of 131 cases"
+    assert place < lines.index("Configuration 2d")
+    assert "Note:" not in explain_plan(plan)
