@@ -35,7 +35,8 @@ def convolution_outputs(
     Notes
     -----
     With V voxels and F features at a stage, each convolution of the encoder or decoder, each
-    projection of a residual shortcut, the stem, and each transposed convolution puts out V F.
+    projection of a residual shortcut, the stem, and each transposed convolution puts out V F. As in
+    nnU-Net, the head belongs to a stage of the decoder: a network of one stage counts none.
 
     Examples
     --------
@@ -46,7 +47,7 @@ def convolution_outputs(
     450699264
     """
     voxels = prod(patch_size)
-    total = labels * voxels
+    total = labels * voxels if len(topology.strides) > 1 else 0
     for stage, (stride, features) in enumerate(
         zip(topology.strides, topology.features, strict=True)
     ):

@@ -67,7 +67,7 @@ def plan_dataset(
     References
     ----------
     Isensee et al. 2021, doi:10.1038/s41592-020-01008-z; residual networks: Isensee et al. 2024,
-    arXiv:2404.09556, but with the batch bounded by a share of the dataset for them as well.
+    arXiv:2404.09556. Whose rules decide: `planners.rules`.
     """
     check_fingerprint(fingerprint, description)
     rules = RULES[budget.rules]
@@ -126,7 +126,8 @@ def _plan_grid(
     fingerprint: Fingerprint, rules: Rules, overrides: Overrides
 ) -> tuple[tuple[int, ...], Grid]:
     """Return the order of the axes, and the grid in that order with the user's spacing."""
-    measured = grid_of(fingerprint, target_spacing(fingerprint))
+    least = rules.least_voxels
+    measured = grid_of(fingerprint, target_spacing(fingerprint), least=least)
     order = axis_order(measured.spacing, measured.median_shape if rules.single_slice_first else ())
     if overrides.spacing is None:
         return order, measured.permuted(order)
@@ -140,7 +141,7 @@ def _plan_grid(
     spacing = [0.0] * len(order)
     for axis, edge in zip(order, overrides.spacing, strict=True):
         spacing[axis] = edge
-    return order, grid_of(fingerprint, tuple(spacing)).permuted(order)
+    return order, grid_of(fingerprint, tuple(spacing), least=least).permuted(order)
 
 
 def check_fingerprint(fingerprint: Fingerprint, description: DatasetDescription) -> None:

@@ -17,6 +17,8 @@ class Rules:
     """How images are turned before anything is measured of them."""
     single_slice_first: bool
     """Whether an axis of one voxel counts as the coarsest, whatever its spacing."""
+    least_voxels: int
+    """Fewest voxels that a resampled case counts with along an axis, 0 or 1."""
     spares_sides: bool
     """Whether mirroring is off along axes whose sides the labels tell apart."""
     anti_aliasing: bool
@@ -39,6 +41,7 @@ NNUNET: Final = Rules(
     name="nnunet",
     orientation="stored",
     single_slice_first=False,
+    least_voxels=0,
     spares_sides=False,
     anti_aliasing=False,
     dataset_share=None,
@@ -51,6 +54,7 @@ AUTOSEG: Final = Rules(
     name="autoseg",
     orientation="canonical",
     single_slice_first=True,
+    least_voxels=1,
     spares_sides=True,
     anti_aliasing=True,
     dataset_share=0.05,

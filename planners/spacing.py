@@ -6,7 +6,6 @@ from typing import Final
 import numpy as np
 
 from autoseg.core.fingerprint import Fingerprint
-from autoseg.core.geometry import resampled_shape
 
 ANISOTROPY: Final = 3
 """An axis is of low resolution if it is over this factor coarser, and shorter, than the others."""
@@ -58,7 +57,8 @@ def target_spacing(fingerprint: Fingerprint) -> tuple[float, ...]:
         percentile, yet never finer than the other axes, lest most voxels be interpolated.
     """
     spacings = np.array([case.spacing for case in fingerprint.cases])
-    target = np.median(spacings, axis=0)
+    # Not `np.median`, whose last digit differs from nnU-Net's between two far values.
+    target = np.percentile(spacings, 50, axis=0)
     axis = low_resolution_axis(fingerprint)
     if axis is not None:
         others = float(np.delete(target, axis).max())
@@ -83,7 +83,7 @@ def low_resolution_axis(fingerprint: Fingerprint) -> int | None:
     """
     if fingerprint.ndim == 2:
         return None
-    spacing = np.median([case.spacing for case in fingerprint.cases], axis=0)
+    spacing = np.percentile([case.spacing for case in fingerprint.cases], 50, axis=0)
     shape = np.median([case.shape_after_crop for case in fingerprint.cases], axis=0)
     axis = int(np.argmax(spacing))
     is_coarse = spacing[axis] > ANISOTROPY * np.delete(spacing, axis).max()
@@ -120,7 +120,7 @@ def axis_order(spacing: tuple[float, ...], median_shape: tuple[float, ...] = ())
     return (coarsest, *(axis for axis in axes if axis != coarsest))
 
 
-def grid_of(fingerprint: Fingerprint, spacing: tuple[float, ...]) -> Grid:
+def grid_of(fingerprint: Fingerprint, spacing: tuple[float, ...], *, least: int = 1) -> Grid:
     """Return a spacing together with the shapes that the cases have at it.
 
     Parameters
@@ -129,11 +129,29 @@ def grid_of(fingerprint: Fingerprint, spacing: tuple[float, ...]) -> Grid:
         Of at least one case.
     spacing : tuple of float
         Target spacing in mm per array axis.
+    least : int
+        Fewest voxels of a case along an axis. With 0, as in nnU-Net, a single slice that is
+        thinner than half the target spacing counts as nothing.
+
+    Returns
+    -------
+    Grid
+        Its median shape is at least half a voxel.
     """
-    shapes = _shapes(fingerprint, spacing)
+    shapes = np.array(
+        [
+            [
+                max(least, round(edge / target * n))
+                for n, edge, target in zip(
+                    case.shape_after_crop, case.spacing, spacing, strict=True
+                )
+            ]
+            for case in fingerprint.cases
+        ]
+    )
     return Grid(
         spacing=spacing,
-        median_shape=tuple(float(n) for n in np.median(shapes, axis=0)),
+        median_shape=tuple(max(0.5, float(n)) for n in np.median(shapes, axis=0)),
         largest_shape=tuple(int(n) for n in np.max(shapes, axis=0)),
     )
 
@@ -155,9 +173,3 @@ def median_shape(fingerprint: Fingerprint, spacing: tuple[float, ...]) -> tuple[
         middle.
     """
     return grid_of(fingerprint, spacing).median_shape
-
-
-def _shapes(fingerprint: Fingerprint, spacing: tuple[float, ...]) -> list[tuple[int, ...]]:
-    return [
-        resampled_shape(case.shape_after_crop, case.spacing, spacing) for case in fingerprint.cases
-    ]

@@ -1,6 +1,7 @@
 """What was measured: one record per case, and the fingerprint that they add up to."""
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any, ClassVar, Final
 
 from autoseg.core.errors import DocumentError
@@ -157,10 +158,7 @@ class CaseGrid:
     @property
     def relative_size_after_crop(self) -> float:
         """Share of the voxels that cropping keeps, 0 to 1."""
-        share = 1.0
-        for before, after in zip(self.shape, self.shape_after_crop, strict=True):
-            share *= after / before
-        return share
+        return prod(self.shape_after_crop) / prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

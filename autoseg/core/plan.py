@@ -163,10 +163,10 @@ class Configuration:
         where = f"configuration {self.name!r}"
         if not all(isfinite(edge) and edge > 0 for edge in self.spacing):
             raise PlanError(f"{where}: spacing {self.spacing} mm must be positive and finite")
-        for name in ("patch_size", "median_shape"):
+        for name, least in (("patch_size", 1), ("median_shape", 0.5)):
             sizes = getattr(self, name)
-            if not all(isfinite(n) and n >= 1 for n in sizes):
-                raise PlanError(f"{where}: {name} {sizes} must be at least 1 voxel on every axis")
+            if not all(isfinite(n) and n >= least for n in sizes):
+                raise PlanError(f"{where}: {name} {sizes} must be at least {least} on every axis")
         if self.batch_size < 1:
             raise PlanError(f"{where}: batch_size {self.batch_size} must be at least 1")
         for name in ("image_order", "segmentation_order", "logits_order"):

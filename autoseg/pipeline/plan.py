@@ -9,7 +9,7 @@ from autoseg.core.errors import UsageError
 from autoseg.core.fingerprint import Fingerprint
 from autoseg.core.folds import Splits
 from autoseg.core.model import MODEL_FILE, ModelDescription
-from autoseg.core.plan import Configuration, Plan
+from autoseg.core.plan import Plan
 from autoseg.io import documents
 from autoseg.io.workspace import DatasetFolder, Workspace
 from autoseg.pipeline.fingerprint import Measured
@@ -134,20 +134,10 @@ def _decide(
 
 
 def tracer(description: DatasetDescription) -> "StepBytes":
-    """Return what predicts the bytes of a training step on a GPU; each network is traced once."""
-    from autoseg.training.memory import StepMemory, step_memory
+    """Return what predicts the bytes of a training step on a GPU."""
+    from autoseg.training.step_tracer import StepTracer
 
-    traced: dict[Configuration, StepMemory] = {}
-
-    def step_bytes(configuration: Configuration) -> int:
-        alone = replace(configuration, batch_size=1)
-        if alone not in traced:
-            traced[alone] = step_memory(
-                alone, channels=len(description.channels), labels=description.labels
-            )
-        return traced[alone].peak_bytes(configuration.batch_size)
-
-    return step_bytes
+    return StepTracer(channels=len(description.channels), labels=description.labels)
 
 
 def explain(folder: DatasetFolder, plan: str = "default") -> str:

@@ -231,12 +231,12 @@ def test_a_thin_axis_is_never_cut_to_nothing(shape, reference):
 def test_a_budget_below_the_smallest_patch_is_refused_with_what_is_missing():
     grid = Grid(spacing=(3.0, 1.0, 2.0), median_shape=(30.0, 90.0, 60.0))
 
-    # One voxel of two convolutions of 32 channels and 3 labels is 67 elements; 5.6e8 take 8 GiB.
-    message = r"'3d_lowres': a budget of 5e-07 GiB is too small by 4.57e-07 GiB.* 1 x 1 x 1 voxels"
+    # One voxel of two convolutions of 32 channels is 64 elements; 5.6e8 take 8 GiB.
+    message = r"'3d_lowres': a budget of 5e-07 GiB is too small by 4.14e-07 GiB.* 1 x 1 x 1 voxels"
     with pytest.raises(PlanError, match=message) as refusal:
         fit_patch(grid, 1e6, load_of(PLAIN, gpu_memory_gib=5e-7), where="3d_lowres")
 
-    assert "at least 9.57e-07 GiB" in refusal.value.hint
+    assert "at least 9.14e-07 GiB" in refusal.value.hint
 
 
 @st.composite
