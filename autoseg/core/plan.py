@@ -227,11 +227,8 @@ class Plan:
             )
         if not (isfinite(self.gpu_memory_gib) and self.gpu_memory_gib > 0):
             raise PlanError(f"{where}: gpu_memory_gib {self.gpu_memory_gib} must be positive")
-        if not self.configurations or len(set(self.names)) != len(self.names):
-            raise PlanError(
-                f"{where}: configurations {', '.join(self.names) or 'none'} must be at least one, "
-                "each once"
-            )
+        if len(set(self.names)) != len(self.names):
+            raise PlanError(f"{where}: configurations {', '.join(self.names)} must be named once")
         for configuration in self.configurations:
             self._check_place(configuration)
 

@@ -70,6 +70,8 @@ def _misfits(plan: Plan, description: DatasetDescription, fingerprint: Fingerpri
     problems = []
     if plan.dataset != description.name:
         problems.append(f"dataset {plan.dataset!r} must be {description.name!r}")
+    if not plan.configurations:
+        problems.append("configurations are none; at least one must be there")
     if len(plan.normalization) != len(description.channels):
         problems.append(
             f"normalization has {len(plan.normalization)} entries; the dataset has "

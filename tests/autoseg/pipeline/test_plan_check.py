@@ -149,10 +149,10 @@ def test_an_edit_is_told_from_its_decision(folder):
         ),
         pytest.param(
             lambda plan: plan["configurations"].append(plan["configurations"][0]),
-            "2d, 3d_fullres, 2d must be at least one, each once",
+            "2d, 3d_fullres, 2d must be named once",
             id="twice",
         ),
-        pytest.param(lambda plan: plan.update(configurations=[]), "none must be", id="none"),
+        pytest.param(lambda plan: plan.update(configurations=[]), "at least one must be there", id="none"),
     ],
 )
 def test_impossible_values_are_refused_with_the_reason(folder, edit, message):
