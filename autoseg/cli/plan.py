@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from autoseg.cli.console import make_progress
 from autoseg.cli.options import PATH, common_options, emit, planned_option
 from autoseg.cli.planning_options import planning_options
 
@@ -23,11 +24,18 @@ if TYPE_CHECKING:
     default=None,
     help="Decide nothing; say whether this plan, edited by hand, can be trained.",
 )
+@click.option(
+    "--max-hours",
+    type=float,
+    default=None,
+    help="Propose what this machine's CPU can train in so many hours per fold.",
+)
 @common_options
 def command(
     dataset: str | None,
     planning: "PlanRequest",
     file: Path | None,
+    max_hours: float | None,
     workspace: Path | None,
     as_json: bool,
     quiet: bool,
@@ -39,7 +47,8 @@ def command(
     """
     from autoseg.io.documents import to_json
     from autoseg.io.workspace import find_planned_dataset, find_workspace
-    from autoseg.pipeline.plan import fold_lines, make_plan, plan_lines
+    from autoseg.pipeline.cpu_schedule_text import schedule_lines
+    from autoseg.pipeline.plan import cpu_outlook, fold_lines, make_plan, plan_lines
 
     place = find_workspace(workspace)
     folder = find_planned_dataset(place, dataset)
@@ -47,17 +56,28 @@ def command(
         _check(file, folder, as_json=as_json)
         return
     made = make_plan(folder, place, planning)
+    outlook = cpu_outlook(
+        folder,
+        place,
+        made,
+        is_meant=planning.budget.gpu_memory_gib is None or max_hours is not None,
+        max_hours=max_hours,
+        progress=make_progress(quiet=quiet),
+    )
+    explained = f"explained by: autoseg explain -d {folder.name}"
     emit(
         {
             "dataset": folder.name,
             "file": str(folder.plan_file(made.name)),
             "plan": to_json(made),
+            "cpu": None if outlook is None else to_json(outlook),
         },
         "\n".join(
             [
                 *plan_lines(made),
                 *fold_lines(folder),
-                f"explained by: autoseg explain -d {folder.name}",
+                *(() if outlook is None else schedule_lines(outlook)),
+                explained if made.name == "default" else f"{explained} --plan {made.name}",
             ]
         ),
         as_json=as_json,

@@ -10,8 +10,10 @@ from autoseg.core.fingerprint import Fingerprint
 from autoseg.core.folds import Splits
 from autoseg.core.model import MODEL_FILE, ModelDescription
 from autoseg.core.plan import Plan
+from autoseg.execution.progress import Progress
 from autoseg.io import documents
 from autoseg.io.workspace import DatasetFolder, Workspace
+from autoseg.pipeline.cpu_schedule import CpuSchedule, cpu_schedule
 from autoseg.pipeline.fingerprint import Measured
 from autoseg.pipeline.splits import SplitRequest, decide_splits
 from autoseg.reporting.explanation import explain_plan
@@ -163,6 +165,52 @@ def fold_lines(folder: DatasetFolder) -> tuple[str, ...]:
     return tuple(
         f"{decision.subject.partition('.')[2].replace('_', ' ')}: {decision.value}, {decision.rule}"
         for decision in folder.read_splits().decisions
+    )
+
+
+def cpu_outlook(
+    folder: DatasetFolder,
+    workspace: Workspace,
+    plan: Plan,
+    *,
+    is_meant: bool,
+    max_hours: float | None,
+    progress: Progress,
+) -> CpuSchedule | None:
+    """Return what this machine's CPU can train of a plan.
+
+    Parameters
+    ----------
+    folder : DatasetFolder
+        The planned dataset.
+    workspace : Workspace
+        Keeps the times of steps.
+    plan : Plan
+        Its plan.
+    is_meant : bool
+        Whether the plan is for this machine.
+    max_hours : float, optional
+        Time that one fold may take, hours; asks for it even where there is a GPU.
+    progress : Progress
+        Told before a step is measured.
+
+    Returns
+    -------
+    CpuSchedule or None
+        None where the plan is for another machine, or for a GPU that this one has.
+    """
+    import torch
+
+    has_gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
+    if not is_meant or (has_gpu and max_hours is None):
+        return None
+    return cpu_schedule(
+        plan,
+        folder.read_dataset().description,
+        workspace,
+        max_hours=max_hours,
+        folds=len(folder.read_splits().folds),
+        progress=progress,
     )
 
 

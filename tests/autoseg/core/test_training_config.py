@@ -7,7 +7,7 @@ import pytest
 from autoseg.core.errors import UsageError
 from autoseg.core.network_spec import Arch, Style
 from autoseg.core.plan import Configuration, Topology
-from autoseg.core.training_config import preset, training_decisions
+from autoseg.core.training_config import minutes_of, preset, training_decisions
 
 CONFIGURATION = Configuration(
     name="3d_fullres",
@@ -59,12 +59,30 @@ def test_full_width_leaves_the_topology_alone():
     assert preset("full").topology(CONFIGURATION) is CONFIGURATION.topology
 
 
-@pytest.mark.parametrize("name", ["epochs", "steps_per_epoch", "max_minutes", "batch_voxels"])
-@pytest.mark.parametrize("value", [0, -3, float("nan")])
-def test_lengths_must_be_positive(name, value):
+@pytest.mark.parametrize(
+    "name", ["epochs", "steps_per_epoch", "max_minutes", "batch_voxels", "width_fraction"]
+)
+@pytest.mark.parametrize("value", [0, -3, float("nan"), float("inf")])
+def test_lengths_and_width_must_be_positive_and_finite(name, value):
     option = name.replace("_", "-")
-    with pytest.raises(UsageError, match=f"{option} is {value}; it must be more than 0"):
+    with pytest.raises(UsageError, match=f"{option} is {value}; it must be more than 0 and fin"):
         replace(preset("full"), **{name: value})
+
+
+def test_a_network_is_no_wider_than_the_plan_says():
+    with pytest.raises(UsageError, match=r"width-fraction is 1\.25; it must be at most 1"):
+        replace(preset("full"), width_fraction=1.25)
+    assert replace(preset("fast"), width_fraction=1.0).width_fraction == 1.0
+
+
+def test_hours_are_sixty_minutes_each():
+    assert minutes_of(2.5) == 150.0
+
+
+@pytest.mark.parametrize("hours", [0, -2.0, float("nan"), float("inf")])
+def test_hours_must_be_positive_and_finite(hours):
+    with pytest.raises(UsageError, match=f"--max-hours is {hours:g}; it must be more than 0 and"):
+        minutes_of(hours)
 
 
 def test_a_training_needs_an_end():

@@ -41,6 +41,7 @@ from autoseg.io.store import StoredCase, StoredPrediction
 from autoseg.pipeline.predict import PredictedCase, PredictionManifest
 from autoseg.training.augmentation.policy import Policy
 from autoseg.training.checkpoint import Checkpoint
+from autoseg.training.step_time import StepTime, StepTimes
 from autoseg.training.validation import ValidatedCase
 from planners.budget import PlannerBudget
 from planners.overrides import Overrides
@@ -205,6 +206,19 @@ ROOTS = (
         ),
     ),
     StoredPrediction(name="a", key="0f", digest="ab" * 32),
+    StepTimes(
+        times=(
+            StepTime(
+                key="0f",
+                machine="AMD EPYC, 2 cores, 2 threads",
+                training="3d_fullres, 16 channels",
+                update_s=2.25,
+                augmentation_s=0.1,
+                validation_s=1e-7,
+                is_disturbed=False,
+            ),
+        )
+    ),
     FoldRecord(
         fold=Fold(training=("a", "b"), validation=("c",)),
         weights_digest="ab" * 32,
