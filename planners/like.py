@@ -10,8 +10,8 @@ from autoseg.core.plan import Configuration, Decision, Plan
 from autoseg.core.version import __version__
 from planners.decisions import sizes
 from planners.doubts import doubts
+from planners.fingerprint_check import check_fingerprint
 from planners.mirroring import choose_mirroring
-from planners.planner import check_fingerprint
 from planners.spacing import median_shape
 
 

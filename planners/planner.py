@@ -1,11 +1,10 @@
 """From a fingerprint to a plan: every value that the data decide, and why."""
 
 from dataclasses import replace
-from math import isfinite
 
 from autoseg.core.dataset import DatasetDescription
 from autoseg.core.errors import PlanError
-from autoseg.core.fingerprint import CaseGrid, Fingerprint
+from autoseg.core.fingerprint import Fingerprint
 from autoseg.core.plan import Plan
 from autoseg.core.version import __version__
 from planners.budget import PLAIN, PlannerBudget
@@ -18,6 +17,7 @@ from planners.decisions import (
     normalization_decisions,
 )
 from planners.doubts import doubts
+from planners.fingerprint_check import check_fingerprint
 from planners.mirroring import choose_mirroring
 from planners.network import choose_network
 from planners.normalization import choose_normalization
@@ -142,56 +142,3 @@ def _plan_grid(
     for axis, edge in zip(order, overrides.spacing, strict=True):
         spacing[axis] = edge
     return order, grid_of(fingerprint, tuple(spacing), least=least).permuted(order)
-
-
-def check_fingerprint(fingerprint: Fingerprint, description: DatasetDescription) -> None:
-    """Raise `PlanError` if the fingerprint cannot be planned with.
-
-    Parameters
-    ----------
-    fingerprint : Fingerprint
-        What was measured.
-    description : DatasetDescription
-        What it must fit.
-    """
-    where = f"dataset {description.name!r}"
-    if not fingerprint.cases:
-        raise PlanError(
-            f"{where}: the fingerprint has 0 cases; planning needs at least 1",
-            rule="E-SET-47",
-            hint="run `autoseg fingerprint` to see which cases are refused, and why",
-        )
-    for case in fingerprint.cases:
-        _check_case(case, fingerprint.ndim, where)
-    if len(fingerprint.channels) != len(description.channels):
-        raise PlanError(
-            f"{where}: the fingerprint has statistics of {len(fingerprint.channels)} channels; "
-            f"the description names {len(description.channels)}: {', '.join(description.channels)}",
-            hint="measure the fingerprint again; statistics need at least one foreground voxel",
-        )
-    for channel, statistics in zip(description.channels, fingerprint.channels, strict=True):
-        for field in statistics.__slots__:
-            value = getattr(statistics, field)
-            if not isfinite(value):
-                raise PlanError(
-                    f"{where}, channel {channel!r}: the foreground's {field} is {value}; "
-                    "it must be finite",
-                    hint="look for infinite or missing intensities with `autoseg check`",
-                )
-
-
-def _check_case(case: CaseGrid, ndim: int, where: str) -> None:
-    axes = {len(case.spacing), len(case.shape), len(case.shape_after_crop)}
-    if axes != {ndim} or ndim not in (2, 3):
-        raise PlanError(
-            f"{where}, case {case.name!r}: shape {case.shape}, after cropping "
-            f"{case.shape_after_crop}, spacing {case.spacing} mm; every case must have the same "
-            f"2 or 3 axes, the first has {ndim}"
-        )
-    if min(case.shape_after_crop) < 1 or not all(
-        isfinite(edge) and edge > 0 for edge in case.spacing
-    ):
-        raise PlanError(
-            f"{where}, case {case.name!r}: shape after cropping {case.shape_after_crop}, spacing "
-            f"{case.spacing} mm; voxels and spacings must be positive and finite"
-        )

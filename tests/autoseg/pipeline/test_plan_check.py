@@ -152,7 +152,9 @@ def test_an_edit_is_told_from_its_decision(folder):
             "2d, 3d_fullres, 2d must be named once",
             id="twice",
         ),
-        pytest.param(lambda plan: plan.update(configurations=[]), "at least one must be there", id="none"),
+        pytest.param(
+            lambda plan: plan.update(configurations=[]), "at least one must be there", id="none"
+        ),
     ],
 )
 def test_impossible_values_are_refused_with_the_reason(folder, edit, message):
