@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import ClassVar, Final, Literal
 
-from autoseg.core.errors import PlanError
+from autoseg.core.errors import PlanError, UsageError
 from autoseg.core.geometry import STRICT
 from autoseg.core.plan import RuleSet
 from planners.overrides import NO_OVERRIDES, Overrides
@@ -37,7 +37,7 @@ class PlannerBudget:
 
     def __post_init__(self) -> None:
         if not (isfinite(self.memory_gib) and 0 < self.memory_gib <= MOST_MEMORY_GIB):
-            raise PlanError(
+            raise UsageError(
                 f"budget: gpu_memory_gib is {self.gpu_memory_gib}; it must be a positive number "
                 f"of at most {MOST_MEMORY_GIB:g}, which no device exceeds",
                 hint="give the memory of the device in GiB (2^30 bytes), for example 8",

@@ -2,11 +2,11 @@
 
 from autoseg.core.plan import Configuration, Decision
 from planners.candidate import Candidate
-from planners.decisions import Numbers, gib, millions, percent, sizes
 from planners.device_memory import memory_for
 from planners.patch import LEAST_BATCH, Workload
-from planners.spending import NARROWEST, WIDEST, Spent
+from planners.spending import WIDEST, Spent
 from planners.topology import FIRST_FEATURES, MOST_FEATURES, SMALLEST_EDGE, SPACING_RATIO
+from planners.words import Numbers, gib, millions, percent, sizes
 
 
 def configuration_decisions(
@@ -40,31 +40,6 @@ def configuration_decisions(
     )
 
 
-def cascade_decisions(
-    configuration: Configuration, full: Configuration, candidate: Candidate, load: Workload
-) -> tuple[Decision, ...]:
-    """Say in what a cascade's second stage differs from the configuration that it shares.
-
-    Parameters
-    ----------
-    configuration, full : Configuration
-        The second stage, and ``3d_fullres``.
-    candidate : Candidate
-        What the second stage rests on.
-    load : Workload
-        Memory, network, and what the user sets.
-    """
-    name, spent = configuration.name, candidate.spent
-    memory = () if spent is None else (_memory_decision(name, spent),)
-    decisions = (
-        _width_decision(configuration, candidate, load),
-        _batch_decision(configuration, candidate, load),
-    )
-    differs = (configuration.topology != full.topology, configuration.batch_size != full.batch_size)
-    kept = tuple(each for each, is_own in zip(decisions, differs, strict=True) if is_own)
-    return (*kept, *memory)
-
-
 def _spacing_decision(configuration: Configuration, load: Workload) -> Decision:
     is_given = load.overrides.spacing is not None and configuration.name != "3d_lowres"
     rule, changed_by = "it is the target spacing", "--spacing"
@@ -84,8 +59,8 @@ def _spacing_decision(configuration: Configuration, load: Workload) -> Decision:
 
 
 def _patch_decision(configuration: Configuration, candidate: Candidate, load: Workload) -> Decision:
-    fit, given = candidate.fit, load.overrides.patch_size
-    is_given = given is not None and len(given) == configuration.ndim
+    fit = candidate.fit
+    is_given = fit.is_given
     rule, changed_by = _patch_rule(candidate, load)
     if is_given:
         rule, changed_by = "it was given with --patch-size", "leaving --patch-size out"
@@ -114,8 +89,9 @@ def _patch_rule(candidate: Candidate, load: Workload) -> Reason:
     if spent is not None and spent.cut_from is not None:
         return (
             f"the patch of nnU-Net's search, {sizes(spent.cut_from.patch_size, 'voxels')}, is "
-            f"predicted not to fit at {FIRST_FEATURES} channels nor at {NARROWEST}, so the axis on "
-            "which it covered most of the median image was cut further, until a step fitted",
+            f"predicted not to fit{'' if load.overrides.width else ' whatever the channels'}, so "
+            "the axis on which it covered most of the median image was cut further, until a step "
+            "fitted",
             "more --gpu-memory-gib",
         )
     if fit.steps:
@@ -169,15 +145,16 @@ def _width_decision(configuration: Configuration, candidate: Candidate, load: Wo
 def _width_rule(width: int, candidate: Candidate, load: Workload) -> Reason:
     if width < FIRST_FEATURES:
         return (
-            f"a step of the patch at {FIRST_FEATURES} channels is predicted not to fit, and the "
-            "patch is worth more than the channels",
+            f"a step of {load.overrides.batch_size or LEAST_BATCH} of these patches at "
+            f"{FIRST_FEATURES} channels is predicted not to fit; patch and batch are worth more "
+            "than channels",
             "more --gpu-memory-gib, or --width with a smaller --patch-size",
         )
     if width > FIRST_FEATURES:
         return (
-            "memory is left over once patch and batch are as large as is useful, and more than "
-            f"{WIDEST} channels are not taken",
-            "less --gpu-memory-gib, or --width",
+            "memory is left over once patch and batch are decided"
+            + (f", and more than {WIDEST} channels are not taken" if width == WIDEST else ""),
+            "other --gpu-memory-gib, or --width",
         )
     most = MOST_FEATURES[len(candidate.fit.patch_size)]
     widens = candidate.spent is not None and load.may_widen
@@ -196,12 +173,14 @@ def _batch_decision(configuration: Configuration, candidate: Candidate, load: Wo
     rule, changed_by = f"a batch may hold at most {share} of the dataset's voxels", "more cases"
     if is_given:
         rule, changed_by = "it was given with --batch-size", "leaving --batch-size out"
-    elif batch == LEAST_BATCH > min(fit.memory_batch, fit.dataset_batch):
-        rule = f"a step takes at least {LEAST_BATCH} patches"
-        changed_by = "more cases, or --batch-size"
     elif batch < fit.useful_batch:
         rule = f"this many fit the memory, and they hold at most {share} of the dataset's voxels"
         changed_by = "more --gpu-memory-gib, or --batch-size"
+        if batch == LEAST_BATCH:
+            rule = f"a step takes at least {LEAST_BATCH} patches, and the memory holds no more"
+    elif batch == LEAST_BATCH > fit.dataset_batch:
+        rule = f"a step takes at least {LEAST_BATCH} patches, whatever the size of the dataset"
+        changed_by = "more cases, or --batch-size"
     elif batch == fit.most_patches:
         rule = (
             f"more than {batch} patches add little that is new to a step, and fewer steps are made "
@@ -238,5 +217,5 @@ def _batch_dice_rule(configuration: Configuration) -> str:
     if configuration.name == "3d_lowres":
         return "a patch shows much of the image, and so most labels"
     if configuration.batch_dice:
-        return "a patch shows so little of the image that a 3d_lowres is made, and may lack a label"
-    return "no 3d_lowres is made, so a patch is taken to show most labels"
+        return "a patch shows so little of the image that it may lack a label"
+    return "a patch shows enough of the image to hold most labels"

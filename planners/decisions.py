@@ -3,8 +3,6 @@
 A rule is written as a clause, so that "VALUE, because RULE" reads as a sentence.
 """
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from autoseg.core.dataset import DatasetDescription
@@ -12,41 +10,24 @@ from autoseg.core.fingerprint import Fingerprint
 from autoseg.core.geometry import Orientation
 from autoseg.core.plan import Decision, Normalization
 from planners.budget import PlannerBudget
-from planners.device_memory import GIB, RESERVED_BYTES, RESERVED_FRACTION, usable_bytes
+from planners.device_memory import (
+    CONTEXT_BYTES,
+    RESERVED_BYTES,
+    RESERVED_FRACTION,
+    usable_bytes,
+)
 from planners.normalization import MASKED_BELOW, SCHEMES, kept_fraction
 from planners.patch import Workload
 from planners.rules import RULES
 from planners.spacing import ANISOTROPY, FINE_PERCENTILE, Grid, low_resolution_axis
-
-Numbers = tuple[tuple[str, str], ...]
-"""Named numbers, as `Decision.numbers` holds them."""
-
-
-def sizes(values: Iterable[float], unit: str) -> str:
-    """Return one number per axis as a person writes it: ``5 x 0.79 x 0.79 mm``."""
-    return f"{' x '.join(f'{value:.4g}' for value in values)} {unit}"
-
-
-def percent(fraction: float) -> str:
-    """Return a fraction in percent."""
-    return f"{fraction * 100:.3g} %"
-
-
-def gib(size_bytes: float) -> str:
-    """Return a number of bytes in GiB."""
-    return f"{size_bytes / GIB:.3g} GiB"
-
-
-def millions(elements: float) -> str:
-    """Return a number of elements in millions."""
-    return f"{elements / 1e6:.4g} million elements"
+from planners.words import Numbers, gib, percent, sizes
 
 
 def budget_decisions(budget: PlannerBudget) -> tuple[Decision, ...]:
     """Say whose rules decide, and where the memory to plan for comes from."""
     rules = "memory counts in bytes and the known mistakes of nnU-Net are mended"
     if budget.rules == "nnunet":
-        rules = "--rules nnunet was given: every value is the one that nnU-Net decides"
+        rules = "--rules nnunet was given: what you do not set is as nnU-Net decides it"
     memory = "it was given as the budget"
     if budget.gpu_memory_gib is None:
         memory = "none was given; this is what nnU-Net plans for"
@@ -61,14 +42,16 @@ def budget_decisions(budget: PlannerBudget) -> tuple[Decision, ...]:
             ),
         )
     free = f"{percent(RESERVED_FRACTION)} and {gib(RESERVED_BYTES)}"
+    libraries = f"{gib(CONTEXT_BYTES)} more are set aside for the libraries of a GPU"
     return (
         _rules_decision(budget, rules),
         Decision(
             subject="gpu_memory_gib",
             value=f"{budget.memory_gib:.4g} GiB",
-            rule=f"{memory}; {free} of it are left free until a GPU has confirmed the predictions",
+            rule=f"{memory}; {free} of it are left free until a GPU has confirmed the predictions, "
+            f"and {libraries}",
             numbers=(("a step may take", gib(usable_bytes(budget.memory_gib))),),
-            changed_by="--gpu-memory-gib, which takes auto for the card of this machine",
+            changed_by="--gpu-memory-gib, which takes auto for the GPU of this machine",
         ),
     )
 
@@ -123,11 +106,9 @@ def network_decisions(
     )
 
 
-def axis_decisions(
-    order: tuple[int, ...], grid: Grid, orientation: Orientation
-) -> tuple[Decision, ...]:
+def axis_decisions(order: tuple[int, ...], grid: Grid, load: Workload) -> tuple[Decision, ...]:
     """Say why the axes lie as they do; `grid` is in plan order."""
-    is_flat = grid.ndim == 2
+    orientation: Orientation = load.rules.orientation
     turned = (
         "images are turned to RAS+ axes, so that the position of the patient in the scanner and "
         "the order of the file do not matter"
@@ -144,14 +125,20 @@ def axis_decisions(
         Decision(
             subject="axis_order",
             value=str(order),
-            rule="both axes of an image lie in its plane"
-            if is_flat
-            else "the axis of a single slice, or else of the coarsest target spacing, comes first "
-            "and the others keep their order",
-            numbers=() if is_flat else (("coarsest spacing", f"{grid.spacing[0]:.4g} mm"),),
-            changed_by="" if is_flat else "cases that are coarser along another axis",
+            rule=_order_rule(grid, load),
+            numbers=(("spacing of the first axis", f"{grid.spacing[0]:.4g} mm"),),
+            changed_by="" if grid.ndim == 2 else "cases that are coarser along another axis",
         ),
     )
+
+
+def _order_rule(grid: Grid, load: Workload) -> str:
+    if grid.ndim == 2:
+        return "both axes of an image lie in its plane"
+    single = "the axis of a single slice, or else that of"
+    first = single if load.rules.single_slice_first else "the axis of"
+    measured = "measured" if load.overrides.spacing is not None else "target"
+    return f"{first} the coarsest {measured} spacing, comes first and the others keep their order"
 
 
 def grid_decisions(

@@ -37,7 +37,8 @@ def _absent_labels(fingerprint: Fingerprint, description: DatasetDescription) ->
 
 def _constant_channels(fingerprint: Fingerprint, description: DatasetDescription) -> list[str]:
     return [
-        f"channel {name!r} is {statistics.mean:.4g} in all foreground: it tells the labels nothing"
+        f"channel {name!r} is {statistics.mean:.4g} in all foreground: it tells no label from "
+        "another"
         for name, statistics in zip(description.channels, fingerprint.channels, strict=True)
         if statistics.minimum == statistics.maximum
     ]

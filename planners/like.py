@@ -8,11 +8,11 @@ from autoseg.core.fingerprint import Fingerprint
 from autoseg.core.model import ModelDescription
 from autoseg.core.plan import Configuration, Decision, Plan
 from autoseg.core.version import __version__
-from planners.decisions import sizes
 from planners.doubts import doubts
 from planners.fingerprint_check import check_fingerprint
 from planners.mirroring import choose_mirroring
 from planners.spacing import median_shape
+from planners.words import sizes
 
 
 def plan_like(
@@ -93,14 +93,16 @@ def _measured_anew(
 ) -> Configuration:
     """Return a configuration with the median shape that the new cases have on its grid."""
     if plan.orientation == "stored":  # the fingerprint's axes are canonical: they need not match
-        return configuration
+        return replace(configuration, step_bytes=None)
     kept = len(plan.axis_order) - configuration.ndim
     spacing = [1.0] * len(plan.axis_order)  # of an axis across 2D slices any will do
     for axis, edge in zip(plan.axis_order[kept:], configuration.spacing, strict=True):
         spacing[axis] = edge
     shape = median_shape(fingerprint, tuple(spacing))
     return replace(
-        configuration, median_shape=tuple(shape[axis] for axis in plan.axis_order[kept:])
+        configuration,
+        step_bytes=None,
+        median_shape=tuple(shape[axis] for axis in plan.axis_order[kept:]),
     )
 
 

@@ -16,7 +16,7 @@ from autoseg.core.labels import Labels
 from autoseg.core.plan import Decision
 from autoseg.io.guard import ANATOMICAL_ENDINGS
 from planners.budget import Mirroring
-from planners.decisions import Numbers
+from planners.words import Numbers
 
 Axis = Literal["x", "y", "z"]
 """An axis of the patient; arrays have them in the order z, y, x."""
@@ -92,7 +92,8 @@ def choose_mirroring(
     everything = tuple(range(len(order)))
     if mirroring != "auto":
         axes = everything if mirroring == "all" else ()
-        return MirrorAxes(axes=axes, decision=_decision(axes, order, "it was given as an option"))
+        given = _decision(axes, order, "it was given with --mirroring", is_override=True)
+        return MirrorAxes(axes=axes, decision=given)
     if not _is_anatomical(description, orientation, len(order)):
         rule = "the axes of the images are not those of a patient, and mirroring adds images"
         return MirrorAxes(axes=everything, decision=_decision(everything, order, rule))
@@ -205,12 +206,24 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _decision(
-    axes: tuple[int, ...], order: tuple[int, ...], rule: str, numbers: Numbers = ()
+    axes: tuple[int, ...],
+    order: tuple[int, ...],
+    rule: str,
+    numbers: Numbers = (),
+    *,
+    is_override: bool = False,
 ) -> Decision:
     value = " and ".join(_axis_names(axes, order)) or "no axis"
     if len(axes) == len(order):
         value = f"all {len(order)} spatial axes"
-    return Decision(subject="mirror_axes", value=value, rule=rule, numbers=numbers)
+    return Decision(
+        subject="mirror_axes",
+        value=value,
+        rule=rule,
+        numbers=numbers,
+        changed_by="leaving --mirroring out" if is_override else "--mirroring",
+        is_override=is_override,
+    )
 
 
 def _axis_names(axes: tuple[int, ...], order: tuple[int, ...]) -> Iterator[str]:

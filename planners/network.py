@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from planners.budget import NetworkReference, PlannerBudget, reference_for
-from planners.decisions import Numbers
+from planners.words import Numbers
 
 RESENC_FROM_GIB: Final = 8.5
 """Memory from which ``auto`` thinks of the residual network, GiB: the 9.1 GB (10^9 bytes) that its
@@ -24,7 +24,7 @@ MEASURED: Final[Numbers] = (
 """``benchmarks/plan_variants.py``, fold 0 with the preset ``fast`` on 2 cores."""
 
 Holds = Callable[[NetworkReference], bool]
-"""Tells whether the device holds a network with its whole patch and all its channels."""
+"""Tells whether the device holds a network with all its channels and a patch like the plain's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,7 @@ def choose_network(budget: PlannerBudget, holds: Holds = lambda _: True) -> Chos
     memory = budget.memory_gib
     if budget.network != "auto":
         return ChosenNetwork(
-            reference=reference_for(budget.network, memory), rule="it was given with the budget"
+            reference=reference_for(budget.network, memory), rule="it was given with --network"
         )
     plain, residual = reference_for("plain", memory), reference_for("resenc", memory)
     if budget.rules == "nnunet":
@@ -81,8 +81,8 @@ def choose_network(budget: PlannerBudget, holds: Holds = lambda _: True) -> Chos
         return ChosenNetwork(reference=plain, rule=rule)
     if not holds(residual):
         rule = (
-            "the budget would hold the residual network only with fewer channels or a smaller "
-            "patch, and it is published to score above the plain one with all of them"
+            "the budget would hold the residual network only with fewer channels, or with a patch "
+            "smaller than the plain one's, and it is published to score above it with all of them"
         )
         return ChosenNetwork(reference=plain, rule=rule, numbers=PUBLISHED)
     rule = (

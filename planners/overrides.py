@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import ClassVar, Final
 
-from autoseg.core.errors import PlanError
+from autoseg.core.errors import UsageError
 from autoseg.core.geometry import STRICT
 from autoseg.core.plan import ConfigurationName
+from planners.words import times
 
 Sizes = tuple[int, ...]
 
@@ -38,22 +39,22 @@ class Overrides:
         if self.spacing is not None and not all(
             isfinite(edge) and edge > 0 for edge in self.spacing
         ):
-            raise PlanError(
-                f"--spacing {_times(self.spacing)} mm: each edge must be positive and finite",
+            raise UsageError(
+                f"--spacing {times(self.spacing)} mm: each edge must be positive and finite",
                 hint="give one edge in mm per axis, for example 3,0.8,0.8",
             )
         if self.patch_size is not None and not all(n >= 1 for n in self.patch_size):
-            raise PlanError(
-                f"--patch-size {_times(self.patch_size)}: each axis must have at least 1 voxel",
+            raise UsageError(
+                f"--patch-size {times(self.patch_size)}: each axis must have at least 1 voxel",
                 hint="give one size in voxels per axis, for example 96,160,160",
             )
         if self.batch_size is not None and self.batch_size < 1:
-            raise PlanError(
+            raise UsageError(
                 f"--batch-size {self.batch_size}: a step must take at least 1 patch",
                 hint="leave --batch-size out to take what fits",
             )
         if self.width is not None and not WIDTHS[0] <= self.width <= WIDTHS[1]:
-            raise PlanError(
+            raise UsageError(
                 f"--width {self.width}: the first stage must have {WIDTHS[0]} to {WIDTHS[1]} "
                 "channels",
                 hint="leave --width out to take what fits; 32 is usual",
@@ -63,7 +64,7 @@ class Overrides:
     def _check_names(self) -> None:
         names = self.configurations
         if names is not None and "3d_cascade_fullres" in names and "3d_lowres" not in names:
-            raise PlanError(
+            raise UsageError(
                 "--configurations names 3d_cascade_fullres without 3d_lowres, whose prediction it "
                 "starts from",
                 hint="name both, or 3d_fullres instead of the cascade",
@@ -72,7 +73,3 @@ class Overrides:
 
 NO_OVERRIDES: Final = Overrides()
 """Every decision is left to the rules."""
-
-
-def _times(values: tuple[float, ...]) -> str:
-    return " x ".join(f"{value:g}" for value in values)

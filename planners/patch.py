@@ -13,7 +13,8 @@ from planners.memory import convolution_outputs
 from planners.overrides import NO_OVERRIDES, Overrides
 from planners.rules import AUTOSEG, Rules
 from planners.spacing import Grid
-from planners.topology import plan_topology, stage_features
+from planners.topology import SMALLEST_EDGE, plan_topology, stage_features
+from planners.words import times
 
 FIRST_PATCH_VOXELS: Final = {2: 2048**2, 3: 256**3}
 """Voxels of the patch, of equal extent in mm on all axes, that the search begins with."""
@@ -78,6 +79,8 @@ class Fit:
     """Patches that the allowed share of the dataset fills."""
     most_patches: int | None
     """Most patches per step by rule, None for no limit."""
+    is_given: bool = False
+    """Whether the user gave the patch."""
 
     @property
     def useful_batch(self) -> int:
@@ -100,6 +103,7 @@ def fit_patch(
     *,
     where: str,
     most_elements: float | None = None,
+    given: tuple[int, ...] | None = None,
 ) -> Fit:
     """Return the largest patch that fits the memory, and the batch that then fits.
 
@@ -114,17 +118,14 @@ def fit_patch(
     where : str
         Name of the configuration, for the error.
     most_elements : float, optional
-        Allowed estimate of one patch, instead of what the reference allows.
-
-    Returns
-    -------
-    Fit
-        With the patch of `load.overrides`, if that has as many axes, whatever it takes.
+        Allowed estimate of one patch, in elements, instead of what the reference allows.
+    given : tuple of int, optional
+        A patch to take as it is, whatever its elements; see `given_patch`.
 
     Raises
     ------
     PlanError
-        If even a patch of one voxel does not fit, or the given patch fits no network or no image.
+        If even a patch of one voxel does not fit.
 
     Notes
     -----
@@ -137,7 +138,6 @@ def fit_patch(
     allowed = reference.elements(grid.ndim, load.gpu_memory_gib)
     if most_elements is not None:
         allowed = most_elements * least / batch
-    given = _given_patch(grid, load.overrides, where)
     topology, patch = plan_topology(grid.spacing, given or _first_patch(grid))
     first, seen = patch, {patch}
     while (elements := load.elements(topology, patch)) * least / batch > allowed and not given:
@@ -158,6 +158,7 @@ def fit_patch(
         memory_batch=round(allowed / elements * batch),
         dataset_batch=round(dataset_voxels * load.dataset_share / prod(patch)),
         most_patches=load.rules.most_patches(grid.ndim),
+        is_given=given is not None,
     )
 
 
@@ -167,30 +168,48 @@ def with_width(topology: Topology, width: int) -> Topology:
     return replace(topology, features=features)
 
 
-def _given_patch(grid: Grid, overrides: Overrides, where: str) -> tuple[int, ...] | None:
-    """Return the patch that the user gave for as many axes, or None."""
+def given_patch(grid: Grid, overrides: Overrides, *, where: str) -> tuple[int, ...] | None:
+    """Return the patch that the user gave for as many axes as a grid has, or None.
+
+    Parameters
+    ----------
+    grid : Grid
+        Spacing and shapes of the images.
+    overrides : Overrides
+        What the user sets.
+    where : str
+        Name of the configuration, for the error.
+
+    Raises
+    ------
+    PlanError
+        If no network divides the patch, it is too small for one, or larger than every image.
+    """
     given = overrides.patch_size
     if given is None or len(given) != grid.ndim:
         return None
-    _, padded = plan_topology(grid.spacing, given)
-    if padded != given:
-        raise PlanError(
-            f"configuration {where!r}: --patch-size {_times(given)} voxels is not a multiple of "
-            "what a network for it divides by",
-            hint=f"take --patch-size {','.join(map(str, padded))}",
-        )
+    what = f"configuration {where!r}: --patch-size {times(given)} voxels"
     _, largest = plan_topology(grid.spacing, grid.largest_shape or grid.median_shape)
-    if any(n > most for n, most in zip(given, largest, strict=True)):
+    _, nearest = plan_topology(grid.spacing, _at_most(given, largest))
+    _, nearest = plan_topology(grid.spacing, _at_most(nearest, largest))
+    hint = f"take --patch-size {','.join(map(str, nearest))}"
+    if len(plan_topology(grid.spacing, given)[0].strides) == 1:
         raise PlanError(
-            f"configuration {where!r}: --patch-size {_times(given)} voxels is larger than every "
-            f"image; allowed are up to {_times(largest)}",
-            hint=f"take --patch-size {','.join(map(str, largest))} or less",
+            f"{what}: no axis has enough voxels for a network to halve it; at least two must have "
+            f"{2 * SMALLEST_EDGE}, or one {3 * SMALLEST_EDGE}",
+            hint="leave --patch-size out to take what fits",
         )
+    if _at_most(given, largest) != given:
+        raise PlanError(
+            f"{what} is larger than every image; allowed are up to {times(largest)}", hint=hint
+        )
+    if plan_topology(grid.spacing, given)[1] != given:
+        raise PlanError(f"{what} is not a multiple of what a network for it divides by", hint=hint)
     return given
 
 
-def _times(sizes: Sequence[int]) -> str:
-    return " x ".join(map(str, sizes))
+def _at_most(sizes: tuple[int, ...], largest: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(min(n, most) for n, most in zip(sizes, largest, strict=True))
 
 
 def _first_patch(grid: Grid) -> tuple[float, ...]:
@@ -228,6 +247,6 @@ def _too_small(where: str, patch: tuple[int, ...], elements: float, load: Worklo
     return PlanError(
         f"configuration {where!r}: a budget of {load.gpu_memory_gib:.3g} GiB is too small by "
         f"{needed - load.gpu_memory_gib:.3g} GiB; the smallest patch, "
-        f"{_times(patch)} voxels, needs {needed:.3g} GiB",
+        f"{times(patch)} voxels, needs {needed:.3g} GiB",
         hint=f"grant at least {needed:.3g} GiB; training useful networks takes some GiB",
     )

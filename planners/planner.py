@@ -24,8 +24,9 @@ from planners.normalization import choose_normalization
 from planners.overrides import Overrides
 from planners.patch import StepBytes, Workload
 from planners.rules import RULES, Rules
-from planners.spacing import Grid, axis_order, grid_of, target_spacing
+from planners.spacing import Grid, axis_order, check_voxels, grid_of, target_spacing
 from planners.stored import as_stored
+from planners.words import times
 
 
 def plan_dataset(
@@ -84,14 +85,14 @@ def plan_dataset(
         may_widen=budget.gpu_memory_gib is not None,
     )
     network = choose_network(
-        budget, lambda reference: holds_whole(grid, replace(load, reference=reference))
+        budget, lambda reference: holds_whole(grid, replace(load, reference=reference), PLAIN)
     )
     load = replace(load, reference=network.reference)
     mirror = choose_mirroring(
         fingerprint,
         description,
         order=order,
-        mirroring=budget.mirroring if rules.spares_sides or budget.mirroring != "auto" else "all",
+        mirroring=budget.mirroring,
         orientation=rules.orientation,
     )
     normalization = choose_normalization(fingerprint, description)
@@ -112,7 +113,7 @@ def plan_dataset(
             *network_decisions(
                 load, network.rule, network.numbers, is_given=budget.network != "auto"
             ),
-            *axis_decisions(order, grid, rules.orientation),
+            *axis_decisions(order, grid, load),
             mirror.decision,
             *grid_decisions(fingerprint, order, grid, load),
             *normalization_decisions(normalization, fingerprint, description),
@@ -133,7 +134,7 @@ def _plan_grid(
         return order, measured.permuted(order)
     if len(overrides.spacing) != len(order):
         raise PlanError(
-            f"--spacing {' x '.join(f'{edge:g}' for edge in overrides.spacing)} mm has "
+            f"--spacing {times(overrides.spacing)} mm has "
             f"{len(overrides.spacing)} axes; the images have {len(order)}",
             hint="give one edge in mm per axis, as the plan prints them: "
             f"{','.join(f'{edge:.4g}' for edge in measured.permuted(order).spacing)}",
@@ -141,4 +142,6 @@ def _plan_grid(
     spacing = [0.0] * len(order)
     for axis, edge in zip(order, overrides.spacing, strict=True):
         spacing[axis] = edge
-    return order, grid_of(fingerprint, tuple(spacing), least=least).permuted(order)
+    grid = grid_of(fingerprint, tuple(spacing), least=least).permuted(order)
+    check_voxels(grid, f"--spacing {times(overrides.spacing)} mm")
+    return order, grid

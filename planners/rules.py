@@ -19,8 +19,8 @@ class Rules:
     """Whether an axis of one voxel counts as the coarsest, whatever its spacing."""
     least_voxels: int
     """Fewest voxels that a resampled case counts with along an axis, 0 or 1."""
-    spares_sides: bool
-    """Whether mirroring is off along axes whose sides the labels tell apart."""
+    refuses_single_stages: bool
+    """Whether images that no network can halve get no configuration."""
     anti_aliasing: bool
     """Whether images are smoothed along axes that resampling shrinks to under half."""
     dataset_share: float | None
@@ -42,7 +42,7 @@ NNUNET: Final = Rules(
     orientation="stored",
     single_slice_first=False,
     least_voxels=0,
-    spares_sides=False,
+    refuses_single_stages=False,
     anti_aliasing=False,
     dataset_share=None,
     most_patches_2d=None,
@@ -55,7 +55,7 @@ AUTOSEG: Final = Rules(
     orientation="canonical",
     single_slice_first=True,
     least_voxels=1,
-    spares_sides=True,
+    refuses_single_stages=True,
     anti_aliasing=True,
     dataset_share=0.05,
     most_patches_2d=48,

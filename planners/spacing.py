@@ -1,16 +1,21 @@
 """The grid that a dataset is resampled to: target spacing, order of the axes, median shape."""
 
 from dataclasses import dataclass
+from math import prod
 from typing import Final
 
 import numpy as np
 
+from autoseg.core.errors import PlanError
 from autoseg.core.fingerprint import Fingerprint
+from planners.words import times
 
 ANISOTROPY: Final = 3
 """An axis is of low resolution if it is over this factor coarser, and shorter, than the others."""
 FINE_PERCENTILE: Final = 10
 """Percentile of the spacings that a low-resolution axis takes; others take the median."""
+VOXELS: Final = (8**2, 2**31)
+"""Fewest and most voxels of a median image that can be planned with."""
 MARGIN_MM: Final = 1e-5
 """How much coarser than the other axes a low-resolution axis must stay, mm."""
 
@@ -154,6 +159,30 @@ def grid_of(fingerprint: Fingerprint, spacing: tuple[float, ...], *, least: int 
         median_shape=tuple(max(0.5, float(n)) for n in np.median(shapes, axis=0)),
         largest_shape=tuple(int(n) for n in np.max(shapes, axis=0)),
     )
+
+
+def check_voxels(grid: Grid, what: str) -> None:
+    """Refuse a grid on which images have next to no voxels, or more than any machine holds.
+
+    Parameters
+    ----------
+    grid : Grid
+        The grid.
+    what : str
+        Where its spacing comes from, for the error.
+
+    Raises
+    ------
+    PlanError
+        If the median image has fewer or more voxels than `VOXELS`.
+    """
+    voxels = prod(grid.median_shape)
+    if not VOXELS[0] <= voxels <= VOXELS[1]:
+        raise PlanError(
+            f"{what}: the median image would have {voxels:.3g} voxels, {times(grid.median_shape)}; "
+            f"allowed are {VOXELS[0]} to {VOXELS[1]:.3g}",
+            hint="leave --spacing out to take what the images have",
+        )
 
 
 def median_shape(fingerprint: Fingerprint, spacing: tuple[float, ...]) -> tuple[float, ...]:

@@ -6,17 +6,23 @@ device has, the network is narrowed, and only where that does not help, the patc
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal
+from math import ceil
+from typing import Final
 
 from autoseg.core.errors import PlanError
-from planners.device_memory import GIB, memory_for, usable_bytes
+from planners.budget import MOST_MEMORY_GIB
+from planners.device_memory import memory_for, usable_bytes
+from planners.overrides import NO_OVERRIDES
 from planners.patch import LEAST_BATCH, Fit, Workload
 from planners.topology import FIRST_FEATURES
+from planners.words import gib, times
 
 Measure = Callable[[Fit, int, int], int]
 """Predicts the bytes of a step of a patch, a batch and a width."""
 Refit = Callable[[float], Fit]
 """Returns the largest patch of at most so many elements."""
+Tried = tuple[Fit, int, int]
+"""A patch, the bytes of a step and its width."""
 
 NARROWEST: Final = 16
 """Fewest channels of the first stage that memory may force."""
@@ -44,8 +50,6 @@ class Spent:
     """Predicted peak of a step."""
     usable_bytes: int
     """What a step may take."""
-    bound: Literal["memory", "dataset", "user"]
-    """What keeps the batch from being larger."""
     cut_from: Fit | None = None
     """The patch that did not fit at any width, where the patch was cut."""
 
@@ -78,10 +82,11 @@ def spend(fit: Fit, load: Workload, measure: Measure, refit: Refit, *, where: st
     """
     limit, overrides = usable_bytes(load.gpu_memory_gib), load.overrides
     width = overrides.width or FIRST_FEATURES
-    least = overrides.batch_size or min(LEAST_BATCH, fit.useful_batch)
+    least = overrides.batch_size or LEAST_BATCH
     needed = measure(fit, least, width)
     if needed <= limit:
         return _rich(fit, load, measure, (least, width, needed), limit)
+    cheapest = (fit, needed, width)
     if overrides.width is None:
         narrow = measure(fit, least, NARROWEST)
         if narrow <= limit:
@@ -98,9 +103,12 @@ def spend(fit: Fit, load: Workload, measure: Measure, refit: Refit, *, where: st
                 width=width,
                 step_bytes=needed,
                 usable_bytes=limit,
-                bound="memory",
             )
-    return _cut(fit, load, lambda smaller: measure(smaller, least, width), refit, where=where)
+        cheapest = (fit, narrow, NARROWEST)
+    spent, smallest = _cut(fit, load, lambda smaller: measure(smaller, least, width), refit)
+    if spent is None:
+        raise _too_small(min(cheapest, smallest, key=lambda tried: tried[1]), least, load, where)
+    return spent
 
 
 def _rich(
@@ -108,18 +116,16 @@ def _rich(
 ) -> Spent:
     """Return the batch, then the width, that memory is left for."""
     batch, width, needed = least
-    bound: Literal["memory", "dataset", "user"] = "user"
-    if load.overrides.batch_size is None:
-        most = fit.useful_batch
-        if most > batch:
-            batch, needed = _between(
-                lambda patches: measure(fit, patches, width),
-                (batch, needed),
-                (most, measure(fit, most, width)),
-                limit,
-            )
-        bound = "dataset" if batch == most else "memory"
-    if load.may_widen and load.overrides.width is None and bound != "memory":
+    overrides = load.overrides
+    most = batch if overrides.batch_size is not None else fit.useful_batch
+    if most > batch:
+        batch, needed = _between(
+            lambda patches: measure(fit, patches, width),
+            (batch, needed),
+            (most, measure(fit, most, width)),
+            limit,
+        )
+    if load.may_widen and overrides.width is None and batch == most:
         width, needed = _between(
             lambda channels: measure(fit, batch, channels),
             (width, needed),
@@ -133,7 +139,6 @@ def _rich(
         width=width,
         step_bytes=needed,
         usable_bytes=limit,
-        bound=bound,
     )
 
 
@@ -145,7 +150,7 @@ def _between(
     *,
     step: int = 1,
 ) -> tuple[int, int]:
-    """Return the largest size between two, in steps from the lower, that fits, with its bytes."""
+    """Return a size that fits, in steps from the lower, and its bytes: the largest on a line."""
     (least, needed), (most, full) = low, high
     if full <= limit:
         return high
@@ -160,12 +165,12 @@ def _between(
 
 
 def _cut(
-    fit: Fit, load: Workload, measure: Callable[[Fit], int], refit: Refit, *, where: str
-) -> Spent:
-    """Return the largest smaller patch that fits at full width."""
+    fit: Fit, load: Workload, measure: Callable[[Fit], int], refit: Refit
+) -> tuple[Spent | None, Tried]:
+    """Return the largest smaller patch that fits at full width, if any, and the smallest tried."""
     overrides = load.overrides
     limit, width = usable_bytes(load.gpu_memory_gib), overrides.width or FIRST_FEATURES
-    least = overrides.batch_size or min(LEAST_BATCH, fit.useful_batch)
+    least = overrides.batch_size or LEAST_BATCH
     shortest = [min(SHORTEST_EDGE, n) for n in fit.patch_size]
     tried = [(fit, measure(fit))]
     for _ in range(MOST_CUTS):
@@ -176,16 +181,16 @@ def _cut(
             break
         tried.append((smaller, measure(smaller)))
         if tried[-1][1] <= limit:
-            return Spent(
+            spent = Spent(
                 fit=smaller,
                 batch_size=least,
                 width=width,
                 step_bytes=tried[-1][1],
                 usable_bytes=limit,
-                bound="memory",
                 cut_from=fit,
             )
-    raise _too_small(tried[-1], (least, width), load, where)
+            return spent, (*tried[-1], width)
+    return None, (*tried[-1], width)
 
 
 def _next_patch(tried: list[tuple[Fit, int]], limit: int, refit: Refit) -> Fit | None:
@@ -203,16 +208,16 @@ def _next_patch(tried: list[tuple[Fit, int]], limit: int, refit: Refit) -> Fit |
     return smaller if smaller.elements < last.elements else None
 
 
-def _too_small(
-    smallest: tuple[Fit, int], sizes: tuple[int, int], load: Workload, where: str
-) -> PlanError:
-    (fit, needed), (batch, width) = smallest, sizes
+def _too_small(smallest: Tried, batch: int, load: Workload, where: str) -> PlanError:
+    fit, needed, width = smallest
     memory = memory_for(needed)
+    hint = f"grant --gpu-memory-gib {ceil(memory * 10) / 10:.1f}"
+    if memory > MOST_MEMORY_GIB or load.overrides != NO_OVERRIDES:
+        hint = "take less of --patch-size, --batch-size or --width"
     return PlanError(
         f"configuration {where!r}: a budget of {load.gpu_memory_gib:.3g} GiB is too small by "
         f"{memory - load.gpu_memory_gib:.3g} GiB; a step of {batch} patches of "
-        f"{' x '.join(map(str, fit.patch_size))} voxels at {width} channels takes "
-        f"{needed / GIB:.3g} GiB besides what is left free",
-        hint=f"grant --gpu-memory-gib {memory + 0.05:.1f}, or leave the configuration out with "
-        "--configurations",
+        f"{times(fit.patch_size)} voxels at {width} channels takes {gib(needed)} besides what is "
+        "left free",
+        hint=f"{hint}, or leave the configuration out with --configurations",
     )

@@ -202,8 +202,10 @@ def axis_matrix(n_in: int, n_out: int, order: int, *, anti_aliasing: bool = Fals
 
 def _smoothing(n_in: int, n_out: int) -> float:
     """Return the standard deviation that anti-aliasing smooths an axis by, input voxels."""
-    factor = n_in / n_out
-    return (factor - 1) / 2 if factor > ANTI_ALIASING_FACTOR else 0.0
+    # Half a voxel of the output is rounding: sizes of one dataset shall not differ by parity.
+    if n_in <= ANTI_ALIASING_FACTOR * (n_out + 0.5):
+        return 0.0
+    return (n_in / n_out - 1) / 2
 
 
 def nearest_indices(n_in: int, n_out: int) -> npt.NDArray[np.intp]:

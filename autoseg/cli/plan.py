@@ -8,6 +8,7 @@ import click
 from autoseg.cli.console import make_progress
 from autoseg.cli.options import PATH, common_options, emit, planned_option
 from autoseg.cli.planning_options import planning_options
+from autoseg.core.errors import UsageError
 
 if TYPE_CHECKING:
     from autoseg.io.workspace import DatasetFolder
@@ -50,6 +51,8 @@ def command(
     from autoseg.pipeline.cpu_schedule_text import schedule_lines
     from autoseg.pipeline.plan import cpu_outlook, fold_lines, make_plan, plan_lines
 
+    if file is not None:
+        _refuse_options(file, planning, max_hours)
     place = find_workspace(workspace)
     folder = find_planned_dataset(place, dataset)
     if file is not None:
@@ -82,6 +85,17 @@ def command(
         ),
         as_json=as_json,
     )
+
+
+def _refuse_options(file: Path, planning: "PlanRequest", max_hours: float | None) -> None:
+    """Refuse what would be left out of account."""
+    from autoseg.pipeline.plan import PlanRequest
+
+    if planning != PlanRequest() or max_hours is not None:
+        raise UsageError(
+            f"--check {file}: takes no other option of planning; the plan is checked as it is",
+            hint="leave the other options out, or leave --check out to make a plan with them",
+        )
 
 
 def _check(file: Path, folder: "DatasetFolder", *, as_json: bool) -> None:

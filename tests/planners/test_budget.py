@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from autoseg.core.errors import PlanError
+from autoseg.core.errors import PlanError, UsageError
 from planners.budget import (
     PLAIN,
     RESENC_L,
@@ -32,7 +32,7 @@ def test_the_reference_is_the_largest_that_the_memory_holds(network, gpu_memory_
 
 @pytest.mark.parametrize("gpu_memory_gib", [0.0, -8.0, math.nan, math.inf])
 def test_a_budget_without_memory_is_refused(gpu_memory_gib):
-    with pytest.raises(PlanError, match=rf"gpu_memory_gib is {gpu_memory_gib}; .* positive"):
+    with pytest.raises(UsageError, match=rf"gpu_memory_gib is {gpu_memory_gib}; .* positive"):
         PlannerBudget(gpu_memory_gib=gpu_memory_gib)
 
 

@@ -33,4 +33,4 @@ def test_a_constant_channel_is_named_with_its_value(fingerprint_of, description_
 
     plan = plan_dataset(fingerprint, description_of(3, "CT", "PET"), budget=PlannerBudget())
 
-    assert plan.notes == ("channel 'PET' is 7.5 in all foreground: it tells the labels nothing",)
+    assert plan.notes == ("channel 'PET' is 7.5 in all foreground: it tells no label from another",)

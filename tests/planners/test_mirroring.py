@@ -188,7 +188,8 @@ def test_what_is_asked_for_holds_whatever_the_labels_say(chosen, mirroring, axes
     mirror = chosen("left", mirroring=mirroring)
 
     assert (mirror.axes, mirror.decision.value) == (axes, value)
-    assert "given as an option" in mirror.decision.rule
+    assert mirror.decision.rule == "it was given with --mirroring"
+    assert mirror.decision.is_override
 
 
 def test_labels_that_carry_no_side_are_mirrored_along_all_axes(chosen):

@@ -12,8 +12,8 @@ from planners.network import RESENC_FROM_GIB, choose_network
         pytest.param("auto", 8.49, PLAIN, "is less than the 8.5 GiB", id="auto-just-below"),
         pytest.param("auto", 8.5, RESENC_M, "reaches the 8.5 GiB", id="auto-exactly"),
         pytest.param("auto", 30.0, RESENC_L, "reaches the 8.5 GiB", id="auto-takes-the-largest"),
-        pytest.param("plain", 30.0, PLAIN, "was given with the budget", id="plain-as-asked"),
-        pytest.param("resenc", 2.0, RESENC_M, "was given with the budget", id="resenc-as-asked"),
+        pytest.param("plain", 30.0, PLAIN, "was given with --network", id="plain-as-asked"),
+        pytest.param("resenc", 2.0, RESENC_M, "was given with --network", id="resenc-as-asked"),
     ],
 )
 def test_the_network_follows_the_budget_unless_it_is_named(
@@ -36,7 +36,7 @@ def test_a_residual_network_that_must_be_cut_down_is_left():
 
     assert asked == [RESENC_L]
     assert chosen.reference is PLAIN
-    assert "only with fewer channels or a smaller patch" in chosen.rule
+    assert "only with fewer channels, or with a patch smaller" in chosen.rule
 
 
 def test_nnunet_takes_the_plain_network_whatever_the_memory():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from autoseg.core.errors import PlanError
 from planners.budget import PLAIN, REFERENCES
 from planners.overrides import Overrides
-from planners.patch import Workload, fit_patch
+from planners.patch import Workload, fit_patch, given_patch
 from planners.rules import AUTOSEG, NNUNET
 from planners.spacing import Grid
 
@@ -158,16 +158,21 @@ def test_a_batch_of_small_volumes_stops_at_twelve_patches():
 
 
 def test_a_given_patch_is_taken_whatever_it_needs():
-    fit = fit_patch(LIVER[0], 1e9, load_of(PLAIN, patch_size=(192, 160, 224)), where="3d_fullres")
+    load = load_of(PLAIN, patch_size=(192, 160, 224))
+    given = given_patch(LIVER[0], load.overrides, where="3d_fullres")
 
-    assert (fit.patch_size, fit.steps) == ((192, 160, 224), 0)
+    fit = fit_patch(LIVER[0], 1e9, load, where="3d_fullres", given=given)
+
+    assert (fit.patch_size, fit.steps, fit.is_given) == ((192, 160, 224), 0, True)
     assert fit.elements > fit.patch_limit
 
 
 def test_a_given_patch_of_other_axes_leaves_the_configuration_alone():
-    fit = fit_patch(LIVER[0], 1e9, load_of(PLAIN, patch_size=(64, 96)), where="3d_fullres")
+    overrides = Overrides(patch_size=(64, 96))
 
-    assert fit.patch_size == (128, 128, 128)
+    assert given_patch(LIVER[0], overrides, where="3d_fullres") is None
+    in_plane = LIVER[0].permuted((1, 2))
+    assert given_patch(in_plane, overrides, where="2d") == (64, 96)
 
 
 def test_a_given_patch_that_no_network_divides_is_refused_with_the_next_larger():
@@ -176,7 +181,7 @@ def test_a_given_patch_that_no_network_divides_is_refused_with_the_next_larger()
 
     message = r"'3d_fullres': --patch-size 40 x 200 x 120 voxels is not a multiple"
     with pytest.raises(PlanError, match=message) as refusal:
-        fit_patch(grid, 1e9, load_of(PLAIN, patch_size=(40, 200, 120)), where="3d_fullres")
+        given_patch(grid, Overrides(patch_size=(40, 200, 120)), where="3d_fullres")
 
     assert refusal.value.hint == "take --patch-size 40,224,128"
 
@@ -185,9 +190,32 @@ def test_a_given_patch_beyond_every_image_is_refused_with_the_largest():
     grid = replace(HIPPOCAMPUS[0], largest_shape=(41, 60, 47))
 
     # The largest image, padded to a multiple of 8.
-    message = r"96 x 64 x 48 voxels is larger than every image; allowed are up to 48 x 64 x 48"
+    message = r"96 x 64 x 40 voxels is larger than every image; allowed are up to 48 x 64 x 48"
+    with pytest.raises(PlanError, match=message) as refusal:
+        given_patch(grid, Overrides(patch_size=(96, 64, 40)), where="3d_fullres")
+
+    assert refusal.value.hint == "take --patch-size 48,64,40"
+
+
+@pytest.mark.parametrize("size", [(7, 7, 7), (8, 7, 7), (4, 11, 4)])
+def test_a_given_patch_that_cannot_be_halved_is_refused(size):
+    message = "no axis has enough voxels for a network to halve it; at least two must have 8"
     with pytest.raises(PlanError, match=message):
-        fit_patch(grid, 1e9, load_of(PLAIN, patch_size=(96, 64, 48)), where="3d_fullres")
+        given_patch(LIVER[0], Overrides(patch_size=size), where="3d_fullres")
+
+
+@settings(deadline=None, max_examples=80)
+@given(
+    patch=st.tuples(st.integers(12, 400), st.integers(12, 400), st.integers(12, 400)),
+    edge=st.sampled_from([0.5, 1.0, 2.5, 6.0]),
+)
+def test_the_patch_that_a_refusal_names_is_taken(patch, edge):
+    grid = Grid(spacing=(edge, 1.0, 0.8), median_shape=(90.0, 300.0, 250.0))
+    try:
+        given_patch(grid, Overrides(patch_size=patch), where="3d_fullres")
+    except PlanError as refusal:
+        named = tuple(int(n) for n in refusal.hint.rpartition(" ")[2].split(","))
+        assert given_patch(grid, Overrides(patch_size=named), where="3d_fullres") == named
 
 
 def test_a_batch_has_two_patches_even_of_a_single_small_case():

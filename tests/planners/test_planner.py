@@ -117,7 +117,7 @@ def test_per_axis_values_are_in_plan_order(fingerprint_of, description_of):
     fine=st.lists(st.sampled_from([0.25, 0.5, 0.75, 1.0]), min_size=2, max_size=2),
     coarse=st.sampled_from([1.25, 2.0, 4.0, 8.0]),
     # A fine axis of a single voxel would count as the coarsest: see axis_order.
-    shape=st.tuples(st.integers(1, 400), st.integers(2, 400), st.integers(2, 400)),
+    shape=st.tuples(st.integers(1, 400), st.integers(16, 400), st.integers(16, 400)),
     place=st.sampled_from([1, 2]),
 )
 def test_where_the_coarsest_axis_lies_changes_the_axis_order_only(
@@ -146,7 +146,6 @@ def test_where_the_coarsest_axis_lies_changes_the_axis_order_only(
         pytest.param((8.0, 0.5, 0.75), (1, 300, 200), id="one-slice"),
         pytest.param((0.5, 3.0, 1.0), (1, 200, 90), id="one-slice-of-fine-voxels"),
         pytest.param((1.0, 1.0, 1.0), (2, 600, 500), id="two-slices"),
-        pytest.param((1.0, 2.0, 3.0), (1, 1, 1), id="one-voxel"),
     ],
 )
 def test_thin_images_are_planned(fingerprint_of, description_of, spacing, shape):
@@ -176,10 +175,29 @@ def test_every_value_has_a_decision(fingerprint_of, description_of):
         "rules", "gpu_memory_gib", "network", "style", "orientation", "axis_order", "mirror_axes",
         "target_spacing", "median_shape", "resampling", "normalization.0", "normalization.1",
     }  # fmt: skip
-    names = ["2d", "3d_lowres", "3d_fullres"]
+    names = ["2d", "3d_lowres", "3d_fullres", "3d_cascade_fullres"]
     fields = ["spacing", "patch_size", "topology", "width", "batch_size", "batch_dice"]
     each = {f"{name}.{field}" for name in names for field in fields}
-    assert set(subjects) == shared | each | {*names, "3d_cascade_fullres"}
+    assert set(subjects) == shared | each | set(names)
+
+
+def test_images_that_no_network_can_halve_are_refused(fingerprint_of, description_of):
+    tiny = fingerprint_of([((1.0, 1.0, 1.0), (7, 6, 5))] * 20)
+
+    message = r"the median image, 7 x 6 x 5 voxels, is too small: no axis has enough voxels"
+    with pytest.raises(PlanError, match=message):
+        plan_dataset(tiny, description_of(2), budget=BUDGET)
+
+
+def test_rods_are_planned_in_3d_only(fingerprint_of, description_of):
+    # In plane there is nothing to halve.
+    rods = fingerprint_of([((1.0, 1.0, 1.0), (100, 7, 7))] * 20)
+
+    plan = plan_dataset(rods, description_of(2), budget=BUDGET)
+
+    assert plan.names == ("3d_fullres",)
+    why = {decision.subject: decision.rule for decision in plan.decisions}
+    assert why["2d"] == "no axis in plane has enough voxels for a network to halve it"
 
 
 def test_a_plan_needs_a_case(hippocampus, description_of):

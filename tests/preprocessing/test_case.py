@@ -134,7 +134,7 @@ def test_image_is_smoothed_where_the_configuration_asks_for_it(plan_of, configur
 def test_reference_is_not_smoothed(plan_of, configuration_of):
     plain = configuration_of((1.0, 1.25, 3.0), (4, 8, 4))
     smoothing = replace(plain, anti_aliasing=True)
-    plan = plan_of(plain, smoothing, axis_order=AXIS_ORDER)
+    plan = plan_of(plain, axis_order=AXIS_ORDER)
     grid = crop_image(phantom(), SPACING, plan).grid
     segmentation = np.random.default_rng(2).integers(0, 3, SHAPE).astype(np.uint8)
     with_it, without = (

@@ -2,7 +2,7 @@
 
 import pytest
 
-from autoseg.core.errors import PlanError, UsageError
+from autoseg.core.errors import UsageError
 from autoseg.pipeline.budget import BudgetRequest, budget_for
 from planners.budget import PlannerBudget
 from planners.overrides import Overrides
@@ -44,7 +44,7 @@ def test_a_memory_that_is_no_number_is_refused():
 @pytest.mark.parametrize("memory", ["0", "-4", "nan", "1024"])
 def test_a_memory_that_no_device_has_is_refused(memory):
     message = r"gpu_memory_gib is .*; it must be a positive number of at most 512"
-    with pytest.raises(PlanError, match=message) as refusal:
+    with pytest.raises(UsageError, match=message) as refusal:
         budget_for(BudgetRequest(gpu_memory=memory))
 
     assert "GiB (2^30 bytes), for example 8" in refusal.value.hint
