@@ -150,11 +150,12 @@ def explain(folder: DatasetFolder, plan: str = "default") -> str:
 
 
 def plan_lines(plan: Plan) -> tuple[str, ...]:
-    """Return one line per configuration: spacing, patch and batch; then the plan's notes."""
+    """Return one line per configuration: its sizes and its network; then the plan's notes."""
     lines = (
         f"{c.name}: patch {'x'.join(map(str, c.patch_size))}, batch {c.batch_size}, "
         f"spacing {' x '.join(f'{edge:g}' for edge in c.spacing)} mm, "
-        f"{len(c.topology.features)} stages"
+        f"{c.network} network of {len(c.topology.features)} stages, "
+        f"{c.topology.features[0]} channels in the first"
         for c in plan.configurations
     )
     return (*lines, *(f"note: {note}" for note in plan.notes))
