@@ -19,7 +19,7 @@ from planner_parity_peer import nnunet_fields
 from random_fingerprints import Draw
 
 from autoseg.core.fingerprint import ChannelStatistics
-from autoseg.pipeline.plan import tracer
+from autoseg.training.step_tracer import StepTracer
 from planners.budget import PlannerBudget
 from planners.planner import plan_dataset
 
@@ -107,7 +107,7 @@ def own(draw: Draw, gib: float | None) -> dict[str, Any]:
         draw.fingerprint(),
         description,
         budget=PlannerBudget(gpu_memory_gib=gib),
-        step_bytes=tracer(description),
+        step_bytes=StepTracer(channels=len(description.channels), labels=description.labels),
     )
     return nested(autoseg_fields(plan))
 

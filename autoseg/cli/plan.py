@@ -100,11 +100,14 @@ def _refuse_options(file: Path, planning: "PlanRequest", max_hours: float | None
 
 def _check(file: Path, folder: "DatasetFolder", *, as_json: bool) -> None:
     """Print what is to be said of a plan that was edited."""
-    from autoseg.pipeline.plan import plan_lines, tracer
+    from autoseg.pipeline.plan import plan_lines
     from autoseg.pipeline.plan_check import check_plan
+    from autoseg.pipeline.traced_steps import RememberedTracer
 
     description = folder.read_dataset().description
-    checked = check_plan(file, folder, step_bytes=tracer(description))
+    tracer = RememberedTracer(description, folder.traced_steps_file)
+    checked = check_plan(file, folder, step_bytes=tracer)
+    tracer.keep()
     emit(
         {"dataset": folder.name, "file": str(file), "edited": list(checked.edited)},
         "\n".join(

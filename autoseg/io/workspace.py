@@ -50,6 +50,11 @@ class DatasetFolder:
         """Folder of the measurements of single cases, kept as a cache."""
         return self.path / "measured"
 
+    @property
+    def traced_steps_file(self) -> Path:
+        """Path of the memory of training steps that was predicted, kept as a cache."""
+        return self.path / "traced_steps.json"
+
     def plan_file(self, plan: str) -> Path:
         """Path of a plan."""
         return self.path / "plans" / f"{plan}.json"

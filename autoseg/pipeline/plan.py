@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from autoseg.core.dataset import DatasetDescription
 from autoseg.core.errors import UsageError
@@ -16,13 +15,11 @@ from autoseg.io.workspace import DatasetFolder, Workspace
 from autoseg.pipeline.cpu_schedule import CpuSchedule, cpu_schedule
 from autoseg.pipeline.fingerprint import Measured
 from autoseg.pipeline.splits import SplitRequest, decide_splits
+from autoseg.pipeline.traced_steps import RememberedTracer
 from autoseg.reporting.explanation import explain_plan
 from planners.budget import PlannerBudget
 from planners.like import plan_like
 from planners.planner import plan_dataset
-
-if TYPE_CHECKING:
-    from planners.patch import StepBytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +68,7 @@ def make_plan(folder: DatasetFolder, workspace: Workspace, request: PlanRequest)
 
 
 def decide_plan(measured: Measured, request: PlanRequest) -> tuple[Plan, Splits]:
-    """Decide on a plan and on folds without writing anything.
+    """Decide on a plan and on folds without writing anything but a cache.
 
     Parameters
     ----------
@@ -86,7 +83,9 @@ def decide_plan(measured: Measured, request: PlanRequest) -> tuple[Plan, Splits]
         If another plan of this name, or other folds, exist and may not be replaced.
     """
     folder, dataset, fingerprint = measured.folder, measured.dataset, measured.fingerprint
-    plan = _decide(request, fingerprint, dataset.description)
+    tracer = RememberedTracer(dataset.description, folder.traced_steps_file)
+    plan = _decide(request, fingerprint, dataset.description, tracer)
+    tracer.keep()
     splits = decide_splits(
         folder, fingerprint, dataset, request.splits, overwrite=request.overwrite
     )
@@ -109,7 +108,10 @@ def keep_plan(folder: DatasetFolder, workspace: Workspace, plan: Plan, splits: S
 
 
 def _decide(
-    request: PlanRequest, fingerprint: Fingerprint, description: DatasetDescription
+    request: PlanRequest,
+    fingerprint: Fingerprint,
+    description: DatasetDescription,
+    tracer: RememberedTracer,
 ) -> Plan:
     if request.like is None:
         return plan_dataset(
@@ -117,7 +119,7 @@ def _decide(
             description,
             budget=request.budget,
             name=request.name,
-            step_bytes=None if request.budget.rules == "nnunet" else tracer(description),
+            step_bytes=tracer,
         )
     if request.budget != PlannerBudget():
         raise UsageError(
@@ -133,13 +135,6 @@ def _decide(
         )
     model = documents.read_stored(path, ModelDescription, rule="E-MODEL-59")
     return plan_like(model, fingerprint, description, name=request.name)
-
-
-def tracer(description: DatasetDescription) -> "StepBytes":
-    """Return what predicts the bytes of a training step on a GPU."""
-    from autoseg.training.step_tracer import StepTracer
-
-    return StepTracer(channels=len(description.channels), labels=description.labels)
 
 
 def explain(folder: DatasetFolder, plan: str = "default") -> str:

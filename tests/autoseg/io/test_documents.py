@@ -39,6 +39,7 @@ from autoseg.io import documents
 from autoseg.io.formats.tiff_sidecar import Sidecar
 from autoseg.io.store import StoredCase, StoredPrediction
 from autoseg.pipeline.predict import PredictedCase, PredictionManifest
+from autoseg.pipeline.traced_steps import TracedStep, TracedSteps
 from autoseg.training.augmentation.policy import Policy
 from autoseg.training.checkpoint import Checkpoint
 from autoseg.training.step_time import StepTime, StepTimes
@@ -206,6 +207,7 @@ ROOTS = (
         ),
     ),
     StoredPrediction(name="a", key="0f", digest="ab" * 32),
+    TracedSteps(steps=(TracedStep(key="ab12", step_bytes=2**32 + 1),)),
     StepTimes(
         times=(
             StepTime(

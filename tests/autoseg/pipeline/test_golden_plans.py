@@ -9,7 +9,7 @@ import pytest
 from autoseg.core.dataset import DatasetDescription
 from autoseg.core.fingerprint import CaseGrid, ChannelStatistics, Fingerprint
 from autoseg.core.labels import Labels
-from autoseg.pipeline.plan import tracer
+from autoseg.training.step_tracer import StepTracer
 from planners.budget import PlannerBudget
 from planners.device_memory import usable_bytes
 from planners.planner import plan_dataset
@@ -52,7 +52,7 @@ def planned(golden, gib):
         Fingerprint(dataset="Golden", cases=cases, channels=statistics),
         description,
         budget=PlannerBudget(gpu_memory_gib=gib),
-        step_bytes=tracer(description),
+        step_bytes=StepTracer(channels=len(description.channels), labels=description.labels),
     )
 
 
