@@ -39,7 +39,7 @@ def _names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[st
     """Read ``2d,3d_fullres`` as names of configurations."""
     if value is None:
         return None
-    names = tuple(value.split(","))
+    names = tuple(value.replace(" ", "").split(","))
     for name in names:
         if name not in CONFIGURATIONS:
             raise click.BadParameter(f"{name!r} is none of {', '.join(CONFIGURATIONS)}")

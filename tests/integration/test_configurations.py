@@ -95,7 +95,7 @@ def test_a_cascade_orders_its_stages_and_segments_by_one_command(tmp_path, capsy
         lambda rng, index: shapes(rng, (36 + index % 2, 60, 52 + index % 3)),
         lambda path, voxels: save_volume(path, voxels.astype(np.int16), spacing),
     )
-    small = ["--gpu-memory-gib", "0.04"]
+    small = ["--patch-size", "16,24,24"]
     asked = ["-c", "3d_cascade_fullres", "-f", "0", *SHORT, "--json", "--quiet"]
     assert main(["run", "-d", str(raw), *small, *asked]) == 0
     folds = json.loads(capsys.readouterr().out)["folds"]
@@ -233,7 +233,7 @@ def test_sagittal_slices_are_put_first_and_come_back_where_they_were(tmp_path, c
         c["topology"] for c in plan["configurations"]
     ]
     assert main(["plan", "--like", str(model), "--network", "plain", "--plan", "other"]) == 2
-    assert "--like takes memory, network and mirroring over" in capsys.readouterr().err
+    assert "--like takes memory, network, mirroring and all else over" in capsys.readouterr().err
     assert min(held_out_dice(raw, capsys).values()) > 0.8
     source, made = (
         nib.load(raw / "imagesTs" / "case_6_0000.nii.gz"),
