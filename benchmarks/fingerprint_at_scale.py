@@ -1,6 +1,6 @@
 """Measuring a thousand small cases: autoseg's fingerprint against nnU-Net's, alternating.
 
-    python benchmarks/fingerprint_at_scale.py SCRATCH --peer /work/venv/peer/bin/python
+    python benchmarks/fingerprint_at_scale.py SCRATCH --peer PYTHON
 
 The cases are made from a seed: int16 as in CT, two labels, spacings that vary, .nii.gz in nnU-Net's
 raw layout, so that both read the same files. Both use two worker processes and measure every case

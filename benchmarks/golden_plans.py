@@ -1,6 +1,6 @@
 """Writes the golden plans of ``tests/golden``: nnU-Net's own, and autoseg's, of known datasets.
 
-    PYTHONPATH=. python benchmarks/golden_plans.py tests/golden --peer /work/venv/peer/bin/python
+    PYTHONPATH=. python benchmarks/golden_plans.py tests/golden --peer PYTHON
 
 nnU-Net's are made by the installed nnunetv2 (its four planners) from fingerprints of the datasets
 that its authors published on; autoseg's by its default rules with traced memory. Look at the

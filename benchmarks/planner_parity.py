@@ -1,6 +1,6 @@
 """Random fingerprints, planned by ``--rules nnunet`` and by nnU-Net, compared field by field.
 
-    PYTHONPATH=. python benchmarks/planner_parity.py --peer /work/venv/peer/bin/python
+    PYTHONPATH=. python benchmarks/planner_parity.py --peer PYTHON
 
 Each fingerprint is planned as nnU-Net's default planner and its residual presets M, L and XL plan
 it. Counted apart are fingerprints on which nnU-Net has no plan to compare with: where it fails,

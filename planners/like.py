@@ -11,7 +11,7 @@ from autoseg.core.version import __version__
 from planners.doubts import doubts
 from planners.fingerprint_check import check_fingerprint
 from planners.mirroring import choose_mirroring
-from planners.spacing import median_shape
+from planners.spacing import plan_grid
 from planners.words import sizes
 
 
@@ -94,16 +94,8 @@ def _measured_anew(
     """Return a configuration with the median shape that the new cases have on its grid."""
     if plan.orientation == "stored":  # the fingerprint's axes are canonical: they need not match
         return replace(configuration, step_bytes=None)
-    kept = len(plan.axis_order) - configuration.ndim
-    spacing = [1.0] * len(plan.axis_order)  # of an axis across 2D slices any will do
-    for axis, edge in zip(plan.axis_order[kept:], configuration.spacing, strict=True):
-        spacing[axis] = edge
-    shape = median_shape(fingerprint, tuple(spacing))
-    return replace(
-        configuration,
-        step_bytes=None,
-        median_shape=tuple(shape[axis] for axis in plan.axis_order[kept:]),
-    )
+    grid = plan_grid(fingerprint, configuration.spacing, plan.axis_order)
+    return replace(configuration, step_bytes=None, median_shape=grid.median_shape)
 
 
 def _taken(plan: Plan, source: str) -> tuple[Decision, ...]:

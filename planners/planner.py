@@ -24,7 +24,7 @@ from planners.normalization import choose_normalization
 from planners.overrides import Overrides
 from planners.patch import StepBytes, Workload
 from planners.rules import RULES, Rules
-from planners.spacing import Grid, axis_order, check_voxels, grid_of, target_spacing
+from planners.spacing import Grid, axis_order, check_voxels, grid_of, plan_grid, target_spacing
 from planners.stored import as_stored
 from planners.words import times
 
@@ -139,9 +139,6 @@ def _plan_grid(
             hint="give one edge in mm per axis, as the plan prints them: "
             f"{','.join(f'{edge:.4g}' for edge in measured.permuted(order).spacing)}",
         )
-    spacing = [0.0] * len(order)
-    for axis, edge in zip(order, overrides.spacing, strict=True):
-        spacing[axis] = edge
-    grid = grid_of(fingerprint, tuple(spacing), least=least).permuted(order)
+    grid = plan_grid(fingerprint, overrides.spacing, order, least=least)
     check_voxels(grid, f"--spacing {times(overrides.spacing)} mm")
     return order, grid

@@ -1,5 +1,6 @@
 """The grid that a dataset is resampled to: target spacing, order of the axes, median shape."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Final
@@ -185,20 +186,33 @@ def check_voxels(grid: Grid, what: str) -> None:
         )
 
 
-def median_shape(fingerprint: Fingerprint, spacing: tuple[float, ...]) -> tuple[float, ...]:
-    """Return the median shape that the cases have after cropping and resampling.
+def plan_grid(
+    fingerprint: Fingerprint,
+    spacing: Sequence[float],
+    axis_order: tuple[int, ...],
+    *,
+    least: int = 1,
+) -> Grid:
+    """Return the grid of a spacing that is given in plan order.
 
     Parameters
     ----------
     fingerprint : Fingerprint
         Of at least one case.
-    spacing : tuple of float
-        Target spacing in mm per array axis.
+    spacing : sequence of float
+        Voxel edge in mm, axes in plan order; for 2D patches of volumes the two in plane.
+    axis_order : tuple of int
+        Plan axis to array axis.
+    least : int
+        As in `grid_of`.
 
     Returns
     -------
-    tuple of float
-        Voxels per array axis, each at least 1; half a voxel remains where two cases share the
-        middle.
+    Grid
+        Of the axes that have a spacing, in plan order.
     """
-    return grid_of(fingerprint, spacing).median_shape
+    axes = axis_order[len(axis_order) - len(spacing) :]
+    edges = [1.0] * len(axis_order)  # of an axis across 2D slices any will do
+    for axis, edge in zip(axes, spacing, strict=True):
+        edges[axis] = edge
+    return grid_of(fingerprint, tuple(edges), least=least).permuted(axes)

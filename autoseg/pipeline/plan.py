@@ -195,10 +195,12 @@ def cpu_outlook(
     CpuSchedule or None
         None where the plan is for another machine, or for a GPU that this one has.
     """
+    if not is_meant:
+        return None
     import torch
 
     has_gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
-    if not is_meant or (has_gpu and max_hours is None):
+    if has_gpu and max_hours is None:
         return None
     return cpu_schedule(
         plan,

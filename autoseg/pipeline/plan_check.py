@@ -20,7 +20,7 @@ from planners.fingerprint_check import check_fingerprint
 from planners.mirroring import AXIS_NAMES
 from planners.patch import StepBytes
 from planners.rules import RULES
-from planners.spacing import grid_of
+from planners.spacing import plan_grid
 from planners.stored import as_stored
 from planners.topology import plan_topology
 from planners.words import Numbers, gib, sizes
@@ -169,11 +169,7 @@ def _off_grid(configuration: Configuration, plan: Plan, fingerprint: Fingerprint
 
 def _beyond(configuration: Configuration, plan: Plan, fingerprint: Fingerprint) -> str:
     """Say that a patch is larger than every image, or nothing."""
-    axes = plan.axis_order[len(plan.axis_order) - configuration.ndim :]
-    spacing = [1.0] * len(plan.axis_order)  # of an axis across 2D slices any will do
-    for axis, edge in zip(axes, configuration.spacing, strict=True):
-        spacing[axis] = edge
-    largest = [grid_of(fingerprint, tuple(spacing)).largest_shape[axis] for axis in axes]
+    largest = plan_grid(fingerprint, configuration.spacing, plan.axis_order).largest_shape
     _, allowed = plan_topology(configuration.spacing, largest)
     if all(n <= most for n, most in zip(configuration.patch_size, allowed, strict=True)):
         return ""

@@ -6,6 +6,7 @@ from typing import Final, get_args
 
 from autoseg.core.plan import Configuration, ConfigurationName, Decision, Plan, RuleSet
 from autoseg.reporting.wording import count, operations, per_axis
+from planners.words import gib
 
 WIDTH: Final = 92
 """Characters per line."""
@@ -114,7 +115,7 @@ def _configuration(configuration: Configuration) -> list[str]:
 def _memory(configuration: Configuration) -> Iterator[tuple[str, str]]:
     """Give the row of the predicted memory, if it was predicted."""
     if configuration.step_bytes is not None:
-        peak = f"{configuration.step_bytes / 2**30:.3g} GiB"
+        peak = gib(configuration.step_bytes)
         yield "memory", f"{peak} on the device at the peak of a training step, predicted"
 
 

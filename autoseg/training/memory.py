@@ -121,35 +121,6 @@ def step_bytes(
     )
 
 
-def step_memory(
-    configuration: Configuration,
-    *,
-    channels: int,
-    labels: Labels,
-    training: TrainingConfig = PRESETS["full"],
-    half_precision: bool = True,
-    device: Kind = "cuda",
-) -> StepMemory:
-    """Predict the peak for every batch at once, by tracing two; the batch planned plays no part.
-
-    Parameters, Raises and Notes are those of `step_bytes`. For a batch of 1, some operators spare
-    copies of a number per channel, which are counted here.
-    """
-    two, three = (
-        trace_step(
-            configuration,
-            batch_size,
-            channels=channels,
-            labels=labels,
-            training=training,
-            half_precision=half_precision,
-            device=device,
-        )
-        for batch_size in TRACED
-    )
-    return StepMemory(moments=tuple(sorted(set(zip(two, three, strict=True)))))
-
-
 def trace_step(
     configuration: Configuration,
     batch_size: int,

@@ -1,6 +1,13 @@
 import pytest
 
-from planners.spacing import Grid, axis_order, low_resolution_axis, median_shape, target_spacing
+from planners.spacing import (
+    Grid,
+    axis_order,
+    grid_of,
+    low_resolution_axis,
+    plan_grid,
+    target_spacing,
+)
 
 
 def test_the_target_is_the_median_spacing_of_nearly_isotropic_cases(fingerprint_of):
@@ -67,14 +74,18 @@ def test_the_median_shape_is_taken_after_resampling(fingerprint_of):
     )  # fmt: skip
 
     # At 1 mm: (20, 50, 40), (25, 30, 40), (40, 70, 45), (50, 70, 48).
-    assert median_shape(fingerprint, (1.0, 1.0, 1.0)) == ((25 + 40) / 2, 60.0, (40 + 45) / 2)
+    assert grid_of(fingerprint, (1.0, 1.0, 1.0)).median_shape == (
+        (25 + 40) / 2,
+        60.0,
+        (40 + 45) / 2,
+    )
 
 
 def test_resampled_sizes_round_half_to_even_and_keep_one_voxel(fingerprint_of):
     fingerprint = fingerprint_of([((0.5, 0.5, 0.25), (5, 7, 1))])
 
     # 2.5 -> 2, 3.5 -> 4, 0.25 -> 0, of which one voxel is kept.
-    assert median_shape(fingerprint, (1.0, 1.0, 1.0)) == (2.0, 4.0, 1.0)
+    assert grid_of(fingerprint, (1.0, 1.0, 1.0)).median_shape == (2.0, 4.0, 1.0)
 
 
 def test_a_permuted_grid_moves_spacing_and_shape_together():
@@ -99,3 +110,14 @@ def _insert(pair, axis, value):
 )
 def test_the_axis_of_a_single_slice_comes_first_whatever_its_spacing(spacing, shape, order):
     assert axis_order(spacing, shape) == order
+
+
+def test_a_grid_in_plan_order_has_the_axes_that_have_a_spacing(fingerprint_of):
+    # Slices along the last axis: plan order is 2, 0, 1.
+    fingerprint = fingerprint_of([((0.5, 0.75, 4.0), (300, 200, 24))] * 3)
+
+    volume = plan_grid(fingerprint, (8.0, 1.0, 1.5), (2, 0, 1))
+    plane = plan_grid(fingerprint, (1.0, 1.5), (2, 0, 1))
+
+    assert (volume.spacing, volume.median_shape) == ((8.0, 1.0, 1.5), (12.0, 150.0, 100.0))
+    assert (plane.spacing, plane.largest_shape) == ((1.0, 1.5), (150, 100))

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -225,3 +227,14 @@ def test_check_takes_no_option_of_planning(refused, options):
         "error: --check any.json: takes no other option of planning; the plan is checked as it is"
     )
     assert "leave the other options out" in hint
+
+
+def test_the_same_plan_again_loads_no_torch(plan):
+    plan()
+    code = (
+        "import sys; from autoseg.cli.main import main; "
+        "code = main(['plan', '-d', 'Task01', '--gpu-memory-gib', '8']); "
+        "sys.exit(code or 'torch' in sys.modules)"
+    )
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -12,7 +12,15 @@ from autoseg.core.training_config import PRESETS
 from autoseg.networks.assembler import build_network
 from autoseg.networks.device import Device, place_network
 from autoseg.training.batches import Batch
-from autoseg.training.memory import LOWERED, RAISED, TracedDevice, step_bytes, step_memory
+from autoseg.training.memory import (
+    LOWERED,
+    RAISED,
+    TRACED,
+    StepMemory,
+    TracedDevice,
+    step_bytes,
+    trace_step,
+)
 from autoseg.training.step import make_state, training_step
 
 FULL = PRESETS["full"]
@@ -150,7 +158,9 @@ def test_batch_adds_the_same_for_every_patch(configuration_of, half):
 def test_two_traces_tell_every_batch(configuration_of, patch_size):
     configuration = configuration_of((2.0, 1.0, 1.0), patch_size, features=(16, 32))
     options = {"channels": 1, "labels": labels_of(3), "device": "cpu"}
-    memory = step_memory(configuration, **options)
+    rest = {"training": FULL, "half_precision": True}
+    traces = (trace_step(configuration, n, **options, **rest) for n in TRACED)
+    memory = StepMemory(moments=tuple(zip(*traces, strict=True)))
     for n in (2, 3, 7, 40):
         assert memory.peak_bytes(n) == step_bytes(replace(configuration, batch_size=n), **options)
     # A single patch spares some copies of a few numbers per channel.
@@ -158,8 +168,8 @@ def test_two_traces_tell_every_batch(configuration_of, patch_size):
     assert memory.peak_bytes(1) == pytest.approx(single, rel=0.01)
 
 
-def test_batch_without_a_patch_is_refused(configuration_of):
-    memory = step_memory(configuration_of((1.0, 1.0), (8, 12)), channels=1, labels=labels_of(2))
+def test_batch_without_a_patch_is_refused():
+    memory = StepMemory(moments=((10, 12),))
     with pytest.raises(UsageError, match="batch size is 0; it must be at least 1"):
         memory.peak_bytes(0)
 
