@@ -9,11 +9,10 @@ import numpy.typing as npt
 from autoseg.core.geometry import Box, resampled_shape
 from autoseg.core.plan import Configuration, Plan
 from preprocessing.cropping import nonzero_box, nonzero_mask
+from preprocessing.label_resampling import resample_mask, resample_segmentation
 from preprocessing.normalization import normalize
 from preprocessing.resampling import (
     resample_image,
-    resample_mask,
-    resample_segmentation,
     separate_axis,
 )
 

@@ -3,14 +3,8 @@ import pytest
 from scipy.ndimage import gaussian_filter, map_coordinates
 from skimage.transform import resize
 
-from preprocessing.resampling import (
-    axis_matrix,
-    nearest_indices,
-    resample_image,
-    resample_mask,
-    resample_segmentation,
-    separate_axis,
-)
+from preprocessing.interpolation import axis_matrix
+from preprocessing.resampling import resample_image, separate_axis
 
 GRIDS = [
     pytest.param((7, 23, 16), (14, 17, 40), id="3d-up-down-up"),
@@ -41,12 +35,6 @@ def noise(shape, seed=0):
     return (200 + 90 * np.random.default_rng(seed).normal(size=shape)).astype(np.float32)
 
 
-def blobs(shape, labels=4, seed=3):
-    smooth = gaussian_filter(np.random.default_rng(seed).normal(size=shape), 1.2)
-    edges = np.quantile(smooth, np.linspace(0, 1, labels + 1)[1:-1])
-    return np.digitize(smooth, edges).astype(np.uint8)
-
-
 def resized(voxels, shape, order):
     """Resize one channel by skimage in double precision."""
     exact = voxels.astype(np.float64)
@@ -71,14 +59,6 @@ def resized_apart(voxels, shape, order, axis):
     positions[0] = ratio * (positions[0] + 0.5) - 0.5
     placed = map_coordinates(stack, positions, order=0, mode="nearest")
     return np.moveaxis(placed, 0, axis)
-
-
-def winner(segmentation, resize_one):
-    """Return the label of the largest indicator, and where the two largest are clearly apart."""
-    labels = np.unique(segmentation)
-    shares = np.stack([resize_one((segmentation == label).astype(np.float64)) for label in labels])
-    ordered = np.sort(shares, axis=0)
-    return labels[shares.argmax(0)], ordered[-1] - ordered[-2] > 1e-6
 
 
 @pytest.mark.parametrize(
@@ -193,50 +173,38 @@ def test_image_with_a_separate_axis_is_resampled_slice_by_slice(shape, wanted, a
         np.testing.assert_allclose(channel, expected, rtol=0, atol=1e-4 * given.std())
 
 
-@pytest.mark.parametrize(("shape", "wanted"), GRIDS)
-def test_segmentation_takes_the_label_of_the_largest_indicator(shape, wanted):
-    segmentation = blobs(shape)
-    expected, clear = winner(segmentation, lambda one: resized(one, wanted, 1))
-    resampled = resample_segmentation(segmentation, wanted)
-    assert resampled.dtype == segmentation.dtype
-    np.testing.assert_array_equal(resampled[clear], expected[clear])
-
-
-@pytest.mark.parametrize(("shape", "wanted", "axis"), APART)
-def test_segmentation_with_a_separate_axis_takes_whole_slices(shape, wanted, axis):
-    segmentation = blobs(shape)
-    expected, clear = winner(segmentation, lambda one: resized_apart(one, wanted, 1, axis))
-    resampled = resample_segmentation(segmentation, wanted, separate=axis)
-    assert clear.mean() > 0.5
-    np.testing.assert_array_equal(resampled[clear], expected[clear])
-
-
-def test_segmentation_ties_go_to_the_smaller_label():
-    # Halving averages neighbors: each pair below is a tie of 1/2 to 1/2.
-    pairs = np.array([[0, 7], [7, 0], [7, 9], [9, 7], [9, 9]], np.uint16)
-    np.testing.assert_array_equal(resample_segmentation(pairs, (5, 1)), [[0], [0], [7], [7], [9]])
-
-
-def test_labels_that_lie_between_others_do_not_appear():
-    segmentation = np.zeros((4, 9, 11), np.uint8)
-    segmentation[:, 3:, 5:] = 200
-    assert set(np.unique(resample_segmentation(segmentation, (7, 20, 17)))) == {0, 200}
-
-
 @pytest.mark.parametrize("separate", [None, 0])
 def test_same_shape_returns_the_same_object(separate):
-    image, segmentation = noise((2, 3, 5, 4)), blobs((3, 5, 4))
+    image = noise((2, 3, 5, 4))
     assert resample_image(image, (3, 5, 4), separate=separate) is image
-    assert resample_segmentation(segmentation, (3, 5, 4), separate=separate) is segmentation
 
 
-def test_arguments_are_left_unchanged():
-    image, segmentation = noise((1, 6, 5, 9)), blobs((6, 5, 9))
-    before = image.copy(), segmentation.copy()
+def test_argument_is_left_unchanged():
+    image = noise((1, 6, 5, 9))
+    before = image.copy()
     resample_image(image, (4, 7, 9))
-    resample_segmentation(segmentation, (4, 7, 9))
-    np.testing.assert_array_equal(image, before[0])
-    np.testing.assert_array_equal(segmentation, before[1])
+    np.testing.assert_array_equal(image, before)
+
+
+@pytest.mark.parametrize("separate", [None, 0, 2])
+def test_number_of_threads_changes_no_voxel(separate):
+    # More slices than a band, and more columns than are mixed at a time.
+    image = noise((2, 70, 97, 81))
+    once = resample_image(image, (83, 120, 77), separate=separate)
+    for threads in (2, 5):
+        again = resample_image(image, (83, 120, 77), separate=separate, threads=threads)
+        np.testing.assert_array_equal(again, once)
+
+
+def test_slabs_that_overlap_give_what_the_dense_matrices_do():
+    # Several bands along the first axis: their slabs are carried over, growing and shrinking.
+    for n_in, n_out in ((150, 190), (190, 70), (40, 130)):
+        image = noise((1, n_in, 5, 6))
+        spline = axis_matrix(n_in, n_out, 3).astype(np.float64)
+        expected = np.einsum("oi,ciyx->coyx", spline, image.astype(np.float64))
+        expected = expected.clip(image.min(), image.max())
+        resampled = resample_image(image, (n_out, 5, 6))
+        np.testing.assert_allclose(resampled, expected, rtol=0, atol=1e-5 * image.std())
 
 
 @pytest.mark.parametrize("separate", [None, 0, 2])
@@ -259,47 +227,6 @@ def test_overshoot_is_clipped_to_the_range_of_the_slice_where_an_axis_is_apart()
     edge[0, 0, :, 5:], edge[0, 1, :, 5:] = 1, 1000
     resampled = resample_image(edge, (2, 16, 23), separate=0)[0]
     assert [(one.min(), one.max()) for one in resampled] == [(0, 1), (0, 1000)]
-
-
-def test_full_mask_stays_full():
-    assert resample_mask(np.ones((3, 4, 5), bool), (6, 2, 9)).all()
-
-
-def test_mask_is_resampled_as_a_segmentation_of_two_labels():
-    mask = blobs((9, 14, 12), labels=2).astype(bool)
-    expected, clear = winner(mask, lambda one: resized(one, (13, 9, 20), 1))
-    resampled = resample_mask(mask, (13, 9, 20))
-    assert resampled.dtype == bool
-    np.testing.assert_array_equal(resampled[clear], expected[clear])
-
-
-def test_linear_matrix_of_doubling_two_voxels():
-    # Output centers lie at -1/4, 1/4, 3/4 and 5/4 of the input.
-    expected = [[1, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]]
-    np.testing.assert_allclose(axis_matrix(2, 4, 1), expected, atol=1e-7)
-
-
-@pytest.mark.parametrize(("n_in", "n_out"), [(1, 5), (5, 1), (40, 13), (13, 40), (97, 96)])
-@pytest.mark.parametrize("anti_aliasing", [False, True])
-def test_matrix_keeps_a_constant_and_cannot_be_changed(n_in, n_out, anti_aliasing):
-    matrix = axis_matrix(n_in, n_out, 3, anti_aliasing=anti_aliasing)
-    assert matrix.shape == (n_out, n_in)
-    np.testing.assert_allclose(matrix.sum(1), 1, atol=1e-5)
-    with pytest.raises(ValueError, match="read-only"):
-        matrix[0, 0] = 2
-
-
-@pytest.mark.parametrize(
-    ("n_in", "n_out", "indices"),
-    [
-        pytest.param(3, 6, [0, 0, 1, 1, 2, 2], id="doubled"),
-        pytest.param(4, 2, [1, 3], id="halved-ties-to-the-higher"),
-        pytest.param(5, 3, [0, 2, 4], id="5-to-3"),  # centers at 1/3, 2 and 11/3
-        pytest.param(1, 3, [0, 0, 0], id="one-slice"),
-    ],
-)
-def test_nearest_indices(n_in, n_out, indices):
-    assert nearest_indices(n_in, n_out).tolist() == indices
 
 
 @pytest.mark.parametrize("size", [100, 101, 102, 103, 104])
