@@ -10,7 +10,7 @@ from autoseg.core.geometry import Box, resampled_shape
 from autoseg.core.plan import Configuration, Plan
 from preprocessing.cropping import nonzero_box, nonzero_mask
 from preprocessing.label_resampling import resample_mask, resample_segmentation
-from preprocessing.normalization import normalize
+from preprocessing.normalization import ChannelScaling, normalize
 from preprocessing.resampling import (
     resample_image,
     separate_axis,
@@ -39,6 +39,8 @@ class CroppedImage:
     """(*spatial) voxels inside the imaged body; all true where no channel's scheme asks for it."""
     grid: RawGrid
     """Where the cut lies in the raw image."""
+    scalings: tuple[ChannelScaling, ...]
+    """How each channel was normalized."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,10 +85,12 @@ def crop_image(
     cut = ordered[:, *crop.slices]
     asked = any(scheme.inside_nonzero_only for scheme in plan.normalization)
     nonzero = nonzero_mask(cut) if asked else np.ones(cut.shape[1:], bool)
+    image, scalings = normalize(cut, nonzero, plan.normalization, where=where)
     return CroppedImage(
-        image=normalize(cut, nonzero, plan.normalization, where=where),
+        image=image,
         nonzero=nonzero,
         grid=raw_grid(voxels.shape[1:], spacing, crop, plan),
+        scalings=scalings,
     )
 
 
@@ -110,11 +114,12 @@ def plan_resampling(grid: RawGrid, configuration: Configuration) -> Resampling:
 
 
 def resample_case(
-    cropped: CroppedImage, configuration: Configuration
+    cropped: CroppedImage, configuration: Configuration, *, threads: int = 1
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
     """Return the image and the nonzero mask on a configuration's grid.
 
-    The image is smoothed where the configuration asks for it; the mask never is.
+    The image is smoothed where the configuration asks for it; the mask never is. The number of
+    threads changes no voxel.
     """
     grid = plan_resampling(cropped.grid, configuration)
     image = resample_image(
@@ -123,8 +128,10 @@ def resample_case(
         order=configuration.image_order,
         separate=grid.separate,
         anti_aliasing=configuration.anti_aliasing,
+        threads=threads,
     )
-    return image, resample_mask(cropped.nonzero, grid.shape, separate=grid.separate)
+    mask = resample_mask(cropped.nonzero, grid.shape, separate=grid.separate, threads=threads)
+    return image, mask
 
 
 def resample_reference(
@@ -132,6 +139,8 @@ def resample_reference(
     grid: RawGrid,
     plan: Plan,
     configuration: Configuration,
+    *,
+    threads: int = 1,
 ) -> npt.NDArray[np.unsignedinteger]:
     """Return a segmentation (*spatial, the reader's axes) on a configuration's grid.
 
@@ -143,11 +152,17 @@ def resample_reference(
         Where the image's cut lies in it.
     plan, configuration
         What was decided.
+    threads : int
+        Threads to compute with; their number changes no voxel.
     """
     wanted = plan_resampling(grid, configuration)
     cut = segmentation.transpose(plan.axis_order)[grid.crop.slices]
     return resample_segmentation(
-        cut, wanted.shape, order=configuration.segmentation_order, separate=wanted.separate
+        cut,
+        wanted.shape,
+        order=configuration.segmentation_order,
+        separate=wanted.separate,
+        threads=threads,
     )
 
 

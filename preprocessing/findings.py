@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from typing import Final
 
@@ -43,8 +43,8 @@ def dataset_notes(measurements: Measurements, description: DatasetDescription) -
     ordered = sorted(measurements, key=lambda measured: measured.name)
     notes = chain(
         _label_notes(ordered, description.labels),
-        _extent_notes(ordered, description.labels),
-        *(_channel_notes(ordered, index, name) for index, name in enumerate(description.channels)),
+        extent_notes(ordered, description.labels),
+        intensity_notes(ordered, description),
     )
     return tuple(notes)
 
@@ -81,7 +81,9 @@ def _label_notes(ordered: Measurements, labels: Labels) -> list[str]:
     return notes
 
 
-def _extent_notes(ordered: Measurements, labels: Labels) -> list[str]:
+def extent_notes(ordered: Measurements, labels: Labels) -> list[str]:
+    """Return a note on cases without foreground, and one on cases without background."""
+
     def foreground(measured: CaseMeasurement) -> int:
         return sum(measured.class_voxels[1 : labels.count])  # ignored voxels are neither
 
@@ -95,35 +97,47 @@ def _extent_notes(ordered: Measurements, labels: Labels) -> list[str]:
     ]
 
 
-def _channel_notes(ordered: Measurements, channel: int, name: str) -> list[str]:
+def odd_intensities(
+    measurements: Measurements, channel: int, name: str
+) -> tuple[Measurements, str]:
+    """Return the cases whose intensities are not those that a channel's name promises, and why.
+
+    Parameters
+    ----------
+    measurements : sequence of CaseMeasurement
+        One per case.
+    channel : int
+        Position of the channel.
+    name : str
+        Its name, such as ``CT`` or ``T1``; of other names nothing is asked.
+    """
     if name.casefold() == "ct":
-        odd, reason = _is_no_hu, "no intensity is below 0, but in HU air is about -1000"
+        is_odd, reason = _is_no_hu, "no intensity is below 0, but in HU air is about -1000"
     elif MR_NAMES.intersection(re.split("[^a-z0-9]+", name.casefold())):
-        odd, reason = _is_shifted, "intensities reach below 0, but magnitudes of MR do not"
+        is_odd, reason = _is_shifted, "intensities reach below 0, but magnitudes of MR do not"
     else:
-        return []
-    return _odd_cases(ordered, channel, name, odd=odd, reason=reason)
+        return (), ""
+    return [m for m in measurements if m.extremes and is_odd(*m.extremes[channel])], reason
 
 
-def _odd_cases(
-    ordered: Measurements,
-    channel: int,
-    name: str,
-    *,
-    odd: Callable[[float, float], bool],
-    reason: str,
-) -> list[str]:
-    found = [m for m in ordered if m.extremes and odd(*m.extremes[channel])]
-    if not found:
-        return []
-    ranges = [
-        f"{measured.name} ({' to '.join(f'{edge:g}' for edge in measured.extremes[channel])})"
-        for measured in found
-    ]
-    return [
-        f"channel {name!r}: in {len(found)} of {len(ordered)} cases {reason}; was a slope, an "
-        f"offset or another normalization left in? {_listed(ranges)}"
-    ]
+def intensity_notes(
+    measurements: Measurements, description: DatasetDescription, *, most: int = 0
+) -> tuple[str, ...]:
+    """Return a note for each channel with odd intensities in more than ``most`` cases."""
+    ordered = sorted(measurements, key=lambda measured: measured.name)
+    notes = []
+    for index, name in enumerate(description.channels):
+        found, reason = odd_intensities(ordered, index, name)
+        ranges = [
+            f"{measured.name} ({' to '.join(f'{edge:g}' for edge in measured.extremes[index])})"
+            for measured in found
+        ]
+        if len(found) > most:
+            notes.append(
+                f"channel {name!r}: in {len(found)} of {len(ordered)} cases {reason}; was a slope, "
+                f"an offset or another normalization left in? {_listed(ranges)}"
+            )
+    return tuple(notes)
 
 
 def _is_no_hu(low: float, high: float) -> bool:

@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 
+from autoseg.core.acceptance import key_parts
 from autoseg.core.dataset import Case, DatasetDescription
 from autoseg.core.errors import AutosegError, DatasetError
 from autoseg.core.fingerprint import (
@@ -23,17 +24,18 @@ from autoseg.core.fingerprint import (
 )
 from autoseg.core.geometry import Geometry
 from autoseg.core.labels import LabelMap, Labels
-from autoseg.io import documents, files, images
+from autoseg.io import documents, images
 from autoseg.io.formats import table as formats
 from autoseg.io.formats.image_digest import stored_digest
 from autoseg.io.formats.tiff_sidecar import TIFF_ENDINGS
-from autoseg.io.guard import file_ending
+from autoseg.io.guard import file_ending, is_series
 from autoseg.io.store import content_key
 from preprocessing.cropping import nonzero_box
 from preprocessing.intensities import pool_channels, sketch_channel
-from preprocessing.symmetry import summarize_symmetries, symmetric_pairs
+from preprocessing.position import body_center, label_centers, orientation_code, voxel_digest
+from preprocessing.symmetry import locate_labels, summarize_symmetries, symmetric_pairs
 
-STAGE_VERSION: Final = 4
+STAGE_VERSION: Final = 5
 """Raised when the code below measures something else, so that old caches are left alone."""
 SLAB_VOXELS: Final = 2**15
 """Voxels that are counted at a time; their 64-bit copies stay in the cache."""
@@ -82,7 +84,7 @@ def has_changed(task: MeasurementTask) -> bool:
     except OSError:
         return False
     paths = (task.folder / path for path in _paths(task.case))
-    newer = any(path.exists() and path.stat().st_mtime_ns > measured for path in paths)
+    newer = any(path.exists() and _written_ns(path) > measured for path in paths)
     kept = _read_sketch(task) if newer else None
     try:
         return newer and (kept is None or not _is_current(kept.measurement, task))
@@ -153,19 +155,32 @@ def _read_sketch(task: MeasurementTask) -> CaseSketch | None:
         return None
 
 
-def _key(description: DatasetDescription) -> str:
-    labels = files.digest(documents.encode(description.labels))
-    return content_key(STAGE_VERSION, labels, description.file_ending, len(description.channels))
+def _written_ns(path: Path) -> int:
+    """Return when a file was written, or the latest of a folder that holds a series."""
+    parts = [path, *path.iterdir()] if is_series(path) else [path]
+    return max(part.stat().st_mtime_ns for part in parts)
+
+
+def _key(task: MeasurementTask) -> str:
+    description = task.description
+    return content_key(
+        STAGE_VERSION,
+        task.case.labels_in_file(description.labels).arrangement,
+        description.file_ending,
+        len(description.channels),
+        *key_parts(description.accepted),
+    )
 
 
 def _is_current(measured: CaseMeasurement, task: MeasurementTask) -> bool:
     """Tell whether a case would be measured the same; reads its files up to one that changed."""
+    accepted = task.description.accepted
     paths, digests = _paths(task.case), (*measured.image_digests, measured.segmentation_digest)
     return (
-        measured.key == _key(task.description)
+        measured.key == _key(task)
         and len(paths) == len(digests)
         and all(
-            (task.folder / path).is_file() and stored_digest(task.folder / path) == digest
+            (task.folder / path).exists() and stored_digest(task.folder / path, accepted) == digest
             for path, digest in zip(paths, digests, strict=True)
         )
     )
@@ -173,30 +188,42 @@ def _is_current(measured: CaseMeasurement, task: MeasurementTask) -> bool:
 
 def _measure(task: MeasurementTask) -> CaseSketch:
     description, case = task.description, task.case
-    image = images.read_case_image(case, len(description.channels), folder=task.folder)
+    accepted = description.accepted
+    image = images.read_case_image(
+        case, len(description.channels), folder=task.folder, accepted=accepted
+    )
     # Found here, or after days of training.
     formats.check_holds(image.geometry, description.file_ending, f"case {case.name!r}")
     if case.segmentation is None:
         raise DatasetError(f"case {case.name!r}: has no segmentation", rule="E-SET-42")
-    segmentation = images.read_segmentation(task.folder / case.segmentation, description.labels)
-    images.check_same_grid(image, segmentation, case.name)
+    segmentation = images.read_segmentation(
+        task.folder / case.segmentation,
+        case.labels_in_file(description.labels),
+        accepted=accepted,
+    )
+    segmentation = images.on_grid_of(image.geometry, segmentation, case.name, accepted=accepted)
     labels = description.labels
     # Ignored voxels are of unknown label: they are no foreground.
     foreground = (segmentation.voxels > 0) & (segmentation.voxels < labels.count)
+    found = locate_labels(segmentation.voxels, labels)
     sketches = [sketch_channel(channel[foreground]) for channel in image.voxels]
     measurement = CaseMeasurement(
         name=case.name,
-        key=_key(description),
+        key=_key(task),
         shape=image.geometry.shape,
         shape_after_crop=nonzero_box(image.voxels).shape,
         spacing=image.geometry.spacing,
         class_voxels=_class_voxels(segmentation.voxels, labels),
         channels=tuple(sketch[0] if sketch else None for sketch in sketches),
-        symmetric_pairs=symmetric_pairs(segmentation.voxels, labels),
+        symmetric_pairs=symmetric_pairs(segmentation.voxels, found),
         image_digests=image.digests,
         segmentation_digest=segmentation.digest,
         extremes=tuple((float(channel.min()), float(channel.max())) for channel in image.voxels),
         stored_axes=_stored_axes(image.geometry, task.folder / case.images[0]),
+        voxel_digest=voxel_digest(image.voxels),
+        orientation=orientation_code(image.geometry, task.folder / case.images[0]),
+        label_centers=label_centers(found, labels, image.geometry),
+        body_center=body_center(image.voxels[0], image.geometry.spacing),
         notes=(*image.notes, *segmentation.notes),
     )
     return CaseSketch(

@@ -43,19 +43,18 @@ class Band:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbors:
-    """The two old voxels on either side of each new one, and how near they are: whole numbers.
-
-    The weights of a linear interpolation are ``low_weight / total`` and ``high_weight / total``.
-    """
+    """The two old voxels on either side of each new one, and their weights."""
 
     low: Indices
     """(n_out,) the old voxel before."""
     high: Indices
     """(n_out,) the old voxel behind; the same one at the edge."""
     low_weight: npt.NDArray[np.float64]
-    """(n_out,) whole numbers; their products stay below 2^53 and so exact."""
+    """(n_out,) weights from 0 to 1."""
     high_weight: npt.NDArray[np.float64]
-    """(n_out,) whole numbers."""
+    """(n_out,) what is left to 1."""
+    nearest: Indices
+    """(n_out,) the one of the two whose center is nearest, ties to the higher."""
 
 
 @lru_cache(maxsize=256)
@@ -121,24 +120,30 @@ def smoothing(n_in: int, n_out: int) -> float:
 
 def nearest_indices(n_in: int, n_out: int) -> Indices:
     """Return for each new voxel the old one whose center is nearest, ties to the higher."""
-    # floor(position + 1/2), in whole numbers: n_in / n_out may round a tie away.
-    return ((2 * np.arange(n_out) + 1) * n_in // (2 * n_out)).astype(np.intp)
+    return np.floor(_positions(n_in, n_out) + 0.5).astype(np.intp)
 
 
 def linear_neighbors(n_in: int, n_out: int) -> Neighbors:
     """Return what linear interpolation makes each new voxel of."""
-    numerator = (2 * np.arange(n_out) + 1) * n_in - n_out  # of the position, over 2 * n_out
-    low, beyond = np.divmod(numerator, 2 * n_out)
+    positions = _positions(n_in, n_out)
+    low = np.floor(positions)
+    beyond = positions - low
     return Neighbors(
-        low=np.clip(low, 0, n_in - 1),
-        high=np.clip(low + 1, 0, n_in - 1),
-        low_weight=(2.0 * n_out - beyond),
-        high_weight=beyond.astype(np.float64),
+        low=low.astype(np.intp),
+        high=np.minimum(low + 1, n_in - 1).astype(np.intp),
+        low_weight=1 - beyond,
+        high_weight=beyond,
+        nearest=nearest_indices(n_in, n_out),
     )
+
+
+def _positions(n_in: int, n_out: int) -> npt.NDArray[np.float64]:
+    """Return where the new voxels lie among the old ones, as scipy computes it, to the last bit."""
+    positions = (np.arange(n_out) + 0.5) * (n_in / n_out) - 0.5
+    return positions.clip(0, n_in - 1)
 
 
 def nearest_neighbors(old: Indices) -> Neighbors:
     """Return neighbors that are one given old voxel for each new one."""
-    return Neighbors(
-        low=old, high=old, low_weight=np.ones(len(old)), high_weight=np.zeros(len(old))
-    )
+    ones = np.ones(len(old))
+    return Neighbors(low=old, high=old, low_weight=ones, high_weight=0 * ones, nearest=old)

@@ -1,14 +1,12 @@
 """Label maps at another spacing: each label's indicator is interpolated, and the largest wins.
 
 Linear interpolation is convex: where all corners of a voxel's cell bear the same label, that label
-wins, and nothing need be computed. Elsewhere the weights are counted in whole numbers, so that ties
-are true ties. Both are exact.
+wins, and nothing need be computed. Elsewhere the shares are added up as scipy does. Both are exact.
 """
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import combinations
 from typing import Final
 
 import numpy as np
@@ -58,7 +56,9 @@ def resample_segmentation(
     Returns
     -------
     (*shape) array of the same type
-        Ties go to the smaller label. Returned as it is if the shape is the same.
+        Ties go to the label of the nearest voxel if it is among the best, else to the smallest, as
+        in batchgenerators 0.25.5: grids that halve or double would else shift every boundary
+        towards the larger labels. Returned as it is if the shape is the same.
     """
     wanted = tuple(shape)
     if segmentation.shape == wanted:
@@ -122,8 +122,10 @@ def _fill_block(old: LabelMap, new: LabelMap, axes: Sequence[Neighbors], start: 
         flat = new[z].reshape(-1)
         for at in range(0, mixed.size, VOTED_VOXELS):
             chosen = mixed[at : at + VOTED_VOXELS]
-            corners, weights = zip(*_corners(old, axes, z, chosen), strict=True)
-            flat[chosen] = _winners(corners, weights)
+            y, x = np.divmod(chosen, len(columns.low))
+            corners, weights = zip(*_corners(old, axes, z, y, x), strict=True)
+            nearest = old[first.nearest[z], rows.nearest[y], columns.nearest[x]]
+            flat[chosen] = _winners(corners, weights, nearest)
 
 
 def _range(plane: LabelMap, rows: Neighbors, columns: Neighbors) -> tuple[LabelMap, LabelMap]:
@@ -143,11 +145,10 @@ def _range(plane: LabelMap, rows: Neighbors, columns: Neighbors) -> tuple[LabelM
 
 
 def _corners(
-    old: LabelMap, axes: Sequence[Neighbors], z: int, pixels: Indices
+    old: LabelMap, axes: Sequence[Neighbors], z: int, y: Indices, x: Indices
 ) -> Iterator[tuple[LabelMap, npt.NDArray[np.float64]]]:
     """Yield for each corner of a cell the labels and weights at some pixels of a new slice."""
     first, rows, columns = axes
-    y, x = np.divmod(pixels, len(columns.low))
     for old_z, weight_z in (
         (first.low[z], first.low_weight[z]),
         (first.high[z], first.high_weight[z]),
@@ -164,18 +165,22 @@ def _corners(
                 yield plane[line + old_x[x]], weight_z * weight_y[y] * weight_x[x]
 
 
-def _winners(corners: Sequence[LabelMap], weights: Sequence[npt.NDArray[np.float64]]) -> LabelMap:
-    """Return the label whose corners weigh most together, ties to the smaller label."""
-    shares = [weight.copy() for weight in weights]
-    for a, b in combinations(range(len(corners)), 2):
-        same = corners[a] == corners[b]
-        shares[a] += weights[b] * same
-        shares[b] += weights[a] * same
-    best, winner = shares[0], corners[0]
-    for share, label in zip(shares[1:], corners[1:], strict=True):
-        wins = (share > best) | ((share == best) & (label < winner))
-        best, winner = np.where(wins, share, best), np.where(wins, label, winner)
-    return winner
+def _winners(
+    corners: Sequence[LabelMap], weights: Sequence[npt.NDArray[np.float64]], nearest: LabelMap
+) -> LabelMap:
+    """Return the label whose corners weigh most together.
+
+    Ties go to the label of the nearest corner if it is among the best, else to the smallest.
+    """
+    labels = np.stack(corners)
+    shares = np.zeros(labels.shape)
+    # One corner after the other, as scipy adds them up: its sums, and so its ties, to the last bit.
+    for corner, weight in zip(corners, weights, strict=True):
+        shares += weight * (labels == corner)
+    is_best = shares == shares.max(axis=0)
+    smallest = np.where(is_best, labels, np.iinfo(labels.dtype).max).min(axis=0)
+    winners: LabelMap = np.where((is_best & (labels == nearest)).any(axis=0), nearest, smallest)
+    return winners
 
 
 def _by_indicators(

@@ -173,8 +173,10 @@ def _by_slices(
         start, stop = runs[index]
         old = slices[nearest[start]]
         plane = _in_plane(old, results.shape[1:], rows, columns)
-        low, high = whole or (old.min(), old.max())
-        results[start:stop] = plane.clip(low, high)
+        if plane is not old:  # splines overshoot
+            low, high = whole or (old.min(), old.max())
+            np.clip(plane, low, high, out=plane)
+        results[start:stop] = plane
 
     run(one, range(len(runs)))
 

@@ -59,15 +59,52 @@ class Mirror:
     """Index ``i`` along the axis becomes ``total - i``."""
 
 
-def symmetric_pairs(label_map: LabelMap, labels: Labels) -> tuple[SymmetricPair, ...]:
+def locate_labels(label_map: LabelMap, labels: Labels) -> Structures:
+    """Measure where each label of a case lies.
+
+    Parameters
+    ----------
+    label_map : (*spatial) array of unsigned int
+        Label map, 2D or 3D.
+    labels : Labels
+        The labels there may be.
+    """
+    from scipy.ndimage import find_objects
+
+    boxes = find_objects(label_map)[: labels.count - 1]
+    present = [label for label, box in enumerate(boxes, start=1) if box is not None]
+    start = np.zeros((len(present), label_map.ndim), np.intp)
+    stop, center = start.copy(), np.zeros(start.shape)
+    voxels, samples = np.zeros(len(present), np.intp), []
+    for row, label in enumerate(present):
+        box = boxes[label - 1]
+        start[row] = [edge.start for edge in box]
+        stop[row] = [edge.stop for edge in box]
+        mask = label_map[box] == label
+        flat = np.flatnonzero(mask)
+        voxels[row] = flat.size
+        center[row] = start[row] + _centroid(mask, flat.size)
+        chosen = flat[:: max(1, flat.size // SAMPLED_VOXELS)]
+        samples.append(start[row] + np.stack(np.unravel_index(chosen, mask.shape), axis=1))
+    return Structures(
+        labels=np.array(present, np.intp),
+        voxels=voxels,
+        start=start,
+        stop=stop,
+        center=center,
+        samples=tuple(samples),
+    )
+
+
+def symmetric_pairs(label_map: LabelMap, found: Structures) -> tuple[SymmetricPair, ...]:
     """Find the labels of a case that are mirror images of each other.
 
     Parameters
     ----------
     label_map : (*spatial) array of unsigned int
         Label map in canonical orientation, 2D or 3D.
-    labels : Labels
-        The labels there may be.
+    found : Structures
+        Where its labels lie; see `locate_labels`.
 
     Returns
     -------
@@ -81,7 +118,6 @@ def symmetric_pairs(label_map: LabelMap, labels: Labels) -> tuple[SymmetricPair,
     is reflected. What cannot exceed 0.5, because the sizes differ by over 3 times or the bounding
     boxes hardly overlap, is not looked at.
     """
-    found = _structures(label_map, labels)
     pairs = []
     for mirror in (mirror for axis in range(label_map.ndim) for mirror in _plausible(found, axis)):
         if _sampled_dice(label_map, found, mirror) < FIRST_LOOK_DICE:
@@ -120,35 +156,6 @@ def summarize_symmetries(measurements: Sequence[CaseMeasurement]) -> tuple[Symme
                 Symmetry(axis=axis, first=first, second=second, cases=cases, median_dice=middle)
             )
     return tuple(found)
-
-
-def _structures(label_map: LabelMap, labels: Labels) -> Structures:
-    """Measure where each label lies."""
-    from scipy.ndimage import find_objects
-
-    boxes = find_objects(label_map)[: labels.count - 1]
-    present = [label for label, box in enumerate(boxes, start=1) if box is not None]
-    start = np.zeros((len(present), label_map.ndim), np.intp)
-    stop, center = start.copy(), np.zeros(start.shape)
-    voxels, samples = np.zeros(len(present), np.intp), []
-    for row, label in enumerate(present):
-        box = boxes[label - 1]
-        start[row] = [edge.start for edge in box]
-        stop[row] = [edge.stop for edge in box]
-        mask = label_map[box] == label
-        flat = np.flatnonzero(mask)
-        voxels[row] = flat.size
-        center[row] = start[row] + _centroid(mask, flat.size)
-        chosen = flat[:: max(1, flat.size // SAMPLED_VOXELS)]
-        samples.append(start[row] + np.stack(np.unravel_index(chosen, mask.shape), axis=1))
-    return Structures(
-        labels=np.array(present, np.intp),
-        voxels=voxels,
-        start=start,
-        stop=stop,
-        center=center,
-        samples=tuple(samples),
-    )
 
 
 def _centroid(mask: npt.NDArray[np.bool_], voxels: int) -> npt.NDArray[np.float64]:

@@ -6,6 +6,7 @@ import click
 
 from autoseg.cli.console import make_progress
 from autoseg.cli.options import (
+    accept_option,
     common_options,
     data_option,
     dataset_option,
@@ -13,18 +14,21 @@ from autoseg.cli.options import (
     workers_option,
 )
 from autoseg.cli.planning_options import exclude_option
+from autoseg.core.acceptance import Accepted
 
 
 @click.command("fingerprint")
 @dataset_option
 @data_option
 @exclude_option
+@accept_option
 @workers_option
 @common_options
 def command(
     dataset: str,
     data: Path | None,
     exclude: tuple[str, ...],
+    accepted: Accepted,
     workers: int | None,
     workspace: Path | None,
     as_json: bool,
@@ -43,6 +47,7 @@ def command(
         find_raw_dataset(dataset, data=data, workspace=place),
         place,
         exclude=exclude,
+        accepted=accepted,
         workers=workers,
         progress=make_progress(quiet=quiet),
     )

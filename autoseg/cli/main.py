@@ -26,6 +26,7 @@ from autoseg.core.version import __version__
 from autoseg.siblings import check_siblings
 
 VERBS: Final = {
+    "check": "Find every fault of a raw dataset, and what looks wrong.",
     "fingerprint": "Measure a raw dataset.",
     "plan": "Decide on patches, networks and batches for a measured dataset.",
     "explain": "Print a plan as a page: every decision, its rule and its numbers.",

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from autoseg.core.acceptance import Accepted, parse_accepted
 from autoseg.core.errors import UsageError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -71,6 +72,18 @@ def workers_option(function: Function) -> Function:
     )(function)
 
 
+def accept_option(function: Function) -> Function:
+    """Add ``--accept``: what to do where a rule would refuse."""
+    return click.option(
+        "--accept",
+        "accepted",
+        metavar="RULE[=CHOICE]",
+        multiple=True,
+        callback=_parse_accepted,
+        help="Accept what a rule refuses, such as E-GEO-13=sform; may be repeated.",
+    )(function)
+
+
 def plan_option(function: Function) -> Function:
     """Add ``--plan``: name of the plan."""
     return click.option(
@@ -114,6 +127,10 @@ def _parse_workers(_: click.Context, __: click.Parameter, value: str) -> int | N
     if not value.isdigit():
         raise click.BadParameter(f"{value!r} must be a whole number from 0 on, or auto")
     return int(value)
+
+
+def _parse_accepted(_: click.Context, __: click.Parameter, value: tuple[str, ...]) -> Accepted:
+    return parse_accepted(value)
 
 
 def _check_name(_: click.Context, parameter: click.Parameter, value: str) -> str:

@@ -7,6 +7,7 @@ import click
 
 from autoseg.cli.console import make_progress
 from autoseg.cli.options import (
+    accept_option,
     common_options,
     data_option,
     dataset_option,
@@ -16,6 +17,7 @@ from autoseg.cli.options import (
 from autoseg.cli.planning_options import exclude_option, planning_options
 
 if TYPE_CHECKING:
+    from autoseg.core.acceptance import Accepted
     from autoseg.pipeline.plan import PlanRequest
 
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 @dataset_option
 @data_option
 @exclude_option
+@accept_option
 @planning_options
 @click.option(
     "-c", "--configuration", "configurations", multiple=True, help="Only this; may be repeated."
@@ -33,6 +36,7 @@ def command(
     dataset: str,
     data: Path | None,
     exclude: tuple[str, ...],
+    accepted: "Accepted",
     planning: "PlanRequest",
     configurations: tuple[str, ...],
     workers: int | None,
@@ -56,6 +60,7 @@ def command(
         planning,
         configurations=configurations or None,
         exclude=exclude,
+        accepted=accepted,
         workers=workers,
         progress=make_progress(quiet=quiet),
     )

@@ -7,12 +7,14 @@ import click
 from autoseg.cli.console import make_progress
 from autoseg.cli.options import (
     PATH,
+    accept_option,
     common_options,
     device_option,
     emit,
     plan_option,
     planned_option,
 )
+from autoseg.core.acceptance import Accepted
 
 
 @click.command("predict")
@@ -22,6 +24,7 @@ from autoseg.cli.options import (
 @click.option("-f", "--fold", "folds", type=int, multiple=True, help="Only this; may be repeated.")
 @click.option("--mirror/--no-mirror", default=None, help="Average over mirrored views, or not.")
 @click.option("--overwrite", is_flag=True, help="Replace files that autoseg did not write.")
+@accept_option
 @planned_option
 @plan_option
 @device_option
@@ -33,6 +36,7 @@ def command(
     folds: tuple[int, ...],
     mirror: bool | None,
     overwrite: bool,
+    accepted: Accepted,
     dataset: str | None,
     plan: str,
     device: str,
@@ -64,6 +68,7 @@ def command(
             device=device,
             mirror=mirror,
             overwrite=overwrite,
+            accepted=accepted,
         ),
         progress=progress,
     )

@@ -8,6 +8,7 @@ import click
 
 from autoseg.cli.console import make_progress
 from autoseg.cli.options import (
+    accept_option,
     common_options,
     data_option,
     dataset_option,
@@ -21,6 +22,7 @@ from autoseg.cli.training_options import training_options
 from autoseg.core.training_config import TrainingConfig
 
 if TYPE_CHECKING:
+    from autoseg.core.acceptance import Accepted
     from autoseg.pipeline.plan import PlanRequest
 
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 )
 @click.option("-f", "--fold", "folds", type=int, multiple=True, help="Only this; may be repeated.")
 @exclude_option
+@accept_option
 @planning_options
 @run_option
 @training_options
@@ -44,6 +47,7 @@ def command(
     configurations: tuple[str, ...],
     folds: tuple[int, ...],
     exclude: tuple[str, ...],
+    accepted: "Accepted",
     planning: "PlanRequest",
     run: str,
     config: TrainingConfig,
@@ -74,6 +78,7 @@ def command(
             configurations=configurations,
             folds=folds,
             exclude=exclude,
+            accepted=accepted,
             run=run,
             device=device,
             workers=workers,

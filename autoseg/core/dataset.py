@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from autoseg.core.acceptance import Accepted
 from autoseg.core.errors import DatasetError, UsageError
 from autoseg.core.geometry import STRICT
 from autoseg.core.labels import Labels
@@ -26,6 +27,8 @@ class DatasetDescription:
     """Meaning of the label values."""
     file_ending: str
     """Ending of images, segmentations and predictions, such as ``.nii.gz`` or ``.png``."""
+    accepted: Accepted = ()
+    """What was accepted of its cases although a rule refuses it."""
 
     def __post_init__(self) -> None:
         if not self.channels:
@@ -46,6 +49,16 @@ class Case:
     """Path of the reference segmentation."""
     patient: str | None = None
     """Name of the patient; cases of one patient stay in one fold."""
+    label_values: tuple[int, ...] = ()
+    """Values in this case's segmentation, as `Labels.stored_values` orders them; empty where they
+    are the dataset's."""
+
+    def labels_in_file(self, labels: Labels) -> Labels:
+        """Return the labels of the dataset with the values that this case's segmentation holds.
+
+        Its file is read with these; arrays, predictions and scores are those of the dataset.
+        """
+        return labels.in_file(self.label_values) if self.label_values else labels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +72,20 @@ class Dataset:
     description: DatasetDescription
     """What the cases have in common."""
     folder: str
-    """Folder that the dataset was read from."""
+    """Folder that the paths of its cases start from."""
     cases: tuple[Case, ...]
     """Training cases, sorted by name."""
     excluded: tuple[str, ...] = ()
     """Names of cases that the user left out, sorted; they are not among `cases`."""
+    manifest: str = ""
+    """Path of the manifest that the cases were read from; empty where it is `folder`."""
+    notes: tuple[str, ...] = ()
+    """What was left out or assumed when the dataset was found."""
+
+    @property
+    def origin(self) -> str:
+        """Path that the dataset is read from again: its manifest or its folder."""
+        return self.manifest or self.folder
 
     @property
     def patients(self) -> dict[str, str] | None:

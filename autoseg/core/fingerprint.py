@@ -82,6 +82,16 @@ class CaseMeasurement:
     """For each axis of an array in the file's own order the array axis above that runs along it:
     what nnU-Net, which turns no image, takes for the shape is ``shape[a] for a in stored_axes``.
     Empty in older documents: the same order."""
+    voxel_digest: str = ""
+    """SHA-256 of the shape and the intensities, whatever file they were read from."""
+    orientation: str = ""
+    """Where the axes of the first image file lead, in the file's order, such as ``LPS``; empty in
+    2D and where the file does not say it."""
+    label_centers: tuple[tuple[float, ...] | None, ...] = ()
+    """Centroid of each foreground label: mm from the middle of the image, by array axis. None
+    where the case lacks the label."""
+    body_center: tuple[float, ...] = ()
+    """That of the voxels brighter than the mean of the first channel; empty if there are none."""
     notes: tuple[str, ...] = ()
     """What the reader repaired or found worth saying."""
 

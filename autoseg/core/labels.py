@@ -5,8 +5,7 @@ label comes after all others.
 """
 
 from collections import Counter
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
 from typing import ClassVar, Final
 
 import numpy as np
@@ -45,7 +44,7 @@ class Labels:
     names: tuple[str, ...]
     """Names of the labels; the first is the background. The ignore label is not among them."""
     values: tuple[int, ...] = ()
-    """Value of each label in files, rising from 0; empty where it is the position."""
+    """Value of each label in files, each its own; empty where it is the position."""
     regions: tuple[Region, ...] = ()
     """What the network tells apart, in the order of writing; empty where it is the labels."""
     ignore: int | None = None
@@ -69,14 +68,12 @@ class Labels:
                 )
 
     def _check_values(self) -> None:
-        values = self.file_values
-        rising = all(a < b for a, b in pairwise(values))
-        if len(values) != self.count or values[0] != 0 or not rising:
+        values, known = self.file_values, self.stored_values
+        if len(values) != self.count or len(set(values)) != self.count:
             raise DatasetError(
-                f"label values {values} must rise from 0, one for each of {self.count} names",
+                f"label values {values} must differ, one for each of {self.count} names",
                 rule="E-VAL-40",
             )
-        known = values if self.ignore is None else (*values, self.ignore)
         if self.ignore in values or not 0 <= min(known) <= max(known) <= LARGEST_VALUE:
             raise DatasetError(
                 f"label values {values} and ignore label {self.ignore} must differ and lie "
@@ -126,9 +123,47 @@ class Labels:
         return self.values or tuple(range(self.count))
 
     @property
+    def stored_values(self) -> tuple[int, ...]:
+        """Value in files of each number in arrays: of every label, then of the ignore label."""
+        return self.file_values if self.ignore is None else (*self.file_values, self.ignore)
+
+    @property
+    def arrangement(self) -> tuple[object, ...]:
+        """What arrays depend on, as plain JSON values: all but the names."""
+        members = tuple((region.labels, region.written) for region in self.regions)
+        return self.file_values, members, self.ignore
+
+    @property
     def dtype(self) -> np.dtype[np.unsignedinteger]:
         """Smallest unsigned type that holds every label and the ignore label, in arrays."""
         return _smallest_type(self.count - 1 if self.ignored is None else self.ignored)
+
+    def in_file(self, values: tuple[int, ...]) -> "Labels":
+        """Return the same labels for a file that has values of its own for them.
+
+        Parameters
+        ----------
+        values : tuple of int
+            As `stored_values`: one per label, and one for the ignore label if there is one.
+
+        Raises
+        ------
+        DatasetError
+            If there are too few or too many values, two are the same, or one is too large.
+
+        Examples
+        --------
+        >>> Labels(names=("background", "liver", "spleen")).in_file((0, 2, 1)).file_values
+        (0, 2, 1)
+        """
+        if len(values) != len(self.stored_values):
+            raise DatasetError(
+                f"label values {values} must be {len(self.stored_values)}, as many as there are "
+                "labels with the ignore label",
+                rule="E-VAL-40",
+            )
+        ignore = None if self.ignore is None else values[self.count]
+        return replace(self, values=values[: self.count], ignore=ignore)
 
     def label_map(self, logits: npt.NDArray[np.floating]) -> LabelMap:
         """Return the label of every voxel.
@@ -154,7 +189,7 @@ class Labels:
 
     def to_file(self, label_map: LabelMap) -> LabelMap:
         """Return a label map with the values that files hold, in the smallest type for them."""
-        values = self.file_values if self.ignore is None else (*self.file_values, self.ignore)
+        values = self.stored_values
         stored: LabelMap = np.array(values, _smallest_type(max(values)))[label_map]
         return stored
 

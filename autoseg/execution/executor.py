@@ -1,33 +1,33 @@
-"""Run one function over many items, in this process or in a pool that survives its workers.
+"""Run one function over many items, in this process or in workers, whatever becomes of them.
 
 A worker that dies or stalls costs the item it held, which is tried once more, alone, after the
-others. Workers are spawned, ignore Ctrl-C (the parent stops them) and end with their parent.
+others. The outcomes come in the items' order, however many workers there are.
 """
 
-import ctypes
-import multiprocessing
-import os
-import signal
-import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
-from autoseg.core.errors import AutosegError, ResourceError
-from autoseg.execution.machine import memory_errors
-
-if TYPE_CHECKING:
-    from pebble import ProcessPool
+from autoseg.core.errors import AutosegError
+from autoseg.execution.admission import Loss, Queue, Task, gave_up, list_tasks, too_large
+from autoseg.execution.machine import inspect_machine
+from autoseg.execution.worker_process import Answer, attempt, read_answer
+from autoseg.execution.workers import Worker, WorkerPool, ending, open_workers
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
 
-
 LONGEST_TASK_S: Final = 3600.0
 """Time after which a worker counts as stalled: the slowest single case takes minutes."""
+
+LONGEST_START_S: Final = 120.0
+"""Time that a worker may take to start, seconds; idle machines need about one."""
+
+_LONGEST_WAIT_S: Final = 0.5
+"""How often workers are looked at that say nothing, seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,19 +40,22 @@ class Outcome(Generic[Item, Value]):
     """What the function returned."""
     error: AutosegError | None = None
     """Why there is no value."""
+    peak_bytes: int | None = None
+    """Most memory that the process held meanwhile; None if it once held more, or if unknown."""
 
 
 def run_tasks(
     function: Callable[[Item], Value],
     items: Sequence[Item],
     *,
-    workers: int,
+    workers: int | WorkerPool,
     name: Callable[[Item], str] = str,
-    timeout_s: float | None = LONGEST_TASK_S,
+    timeout_s: float | Callable[[Item], float] | None = LONGEST_TASK_S,
+    memory_bytes: Callable[[Item], int] | None = None,
+    budget_bytes: int | None = None,
+    when_done: Callable[[Outcome[Item, Value]], None] | None = None,
 ) -> Iterator[Outcome[Item, Value]]:
-    """Apply a function to items and yield each outcome when it is there, in the items' order.
-
-    Items whose worker died or stalled come last, after their second attempt.
+    """Apply a function to items and yield the outcomes in the items' order.
 
     Parameters
     ----------
@@ -61,115 +64,182 @@ def run_tasks(
         be paths and small records, not arrays.
     items : sequence
         What to work on.
-    workers : int
-        Worker processes; 0 works in this process.
+    workers : int or WorkerPool
+        Worker processes for this call, or those that are open; 0 works in this process.
     name : callable
         Name of an item for messages.
-    timeout_s : float, optional
-        Longest time for one item in a worker, seconds.
+    timeout_s : float or callable, optional
+        Longest time for one item in a worker, seconds, or a function of the item that tells it.
+    memory_bytes : callable, optional
+        Memory that the process needs for an item at its peak. Items run together only if they fit
+        together; one that does not fit by itself is refused before any work starts.
+    budget_bytes : int, optional
+        Memory for all items that run at the same time; measured if left out.
+    when_done : callable, optional
+        Called in this process with each outcome as soon as it is there, in any order.
 
     Yields
     ------
     Outcome
-        One per item. An `AutosegError` is an outcome; any other exception is a bug and is raised.
+        One per item. An `AutosegError` is an outcome; any other exception is a bug and is raised in
+        its item's turn, with a note that names the item.
     """
-    if workers == 0:
-        for item in items:
-            yield _attempt(function, item)
-        return
-    lost: list[Item] = []
-    for item, outcome in _run_pool(function, items, workers=workers, timeout_s=timeout_s):
-        if outcome is None:
-            lost.append(item)
+    budget = inspect_machine().budget_bytes if budget_bytes is None else budget_bytes
+    tasks = list_tasks(items, name=name, memory_bytes=memory_bytes, timeout_s=timeout_s)
+    stage = _Stage(function, budget, when_done or _ignore)
+    fitting = stage.refuse_too_large(tasks)
+    if isinstance(workers, WorkerPool):
+        yield from _run_stage(stage, fitting, workers, len(tasks))
+    else:
+        with open_workers(min(workers, len(fitting))) as own:
+            yield from _run_stage(stage, fitting, own, len(tasks))
+
+
+def _run_stage(
+    stage: "_Stage[Item, Value]", tasks: Sequence[Task[Item]], workers: WorkerPool, count: int
+) -> Iterator[Outcome[Item, Value]]:
+    """Yield the outcomes of a stage in order, those of its ``tasks`` as they are worked on."""
+    with workers.claimed():
+        steps = stage.run_in_workers(tasks, workers) if workers.count else stage.run_here(tasks)
+        for index in range(count):
+            while index not in stage.settled:
+                next(steps)
+            settled = stage.settled.pop(index)
+            if isinstance(settled, BaseException):
+                raise settled
+            yield settled
+
+
+def _ignore(_: object) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Run(Generic[Item]):
+    """A worker at work."""
+
+    task: Task[Item]
+    worker: Worker
+    future: Future[bytes]
+    began: float
+
+    @property
+    def ran_s(self) -> float:
+        """Time since the worker, having started, has the item, seconds; 0 while it starts."""
+        ready_at = self.worker.ready_at
+        return 0.0 if ready_at is None else time.monotonic() - max(self.began, ready_at)
+
+    @property
+    def left_s(self) -> float:
+        """Time until the worker counts as stalled, seconds."""
+        if self.worker.ready_at is None:
+            return self.began + LONGEST_START_S - time.monotonic()
+        limit = self.task.timeout_s
+        return float("inf") if limit is None else limit - self.ran_s
+
+    def loss(self) -> Loss | None:
+        """Return how the attempt was lost, or None if it goes on or has given an answer."""
+        from pebble import ProcessExpired
+
+        if self.future.done():
+            error = self.future.exception()
+            if not isinstance(error, ProcessExpired | BrokenProcessPool):
+                return None
+            how = ending(getattr(error, "exitcode", self.worker.exit_code))
+        elif not self.worker.lives:
+            how = ending(self.worker.exit_code)
+        elif self.left_s <= 0:
+            limit = LONGEST_START_S if self.worker.ready_at is None else self.task.timeout_s
+            how = f"was stopped because it stalled for {limit:g} s"
         else:
-            yield outcome
-    for item in lost:
-        for _, outcome in _run_pool(function, [item], workers=1, timeout_s=timeout_s):
-            yield outcome or Outcome(item=item, error=_gave_up(name(item)))
+            return None
+        return Loss(ending=how, ran_s=self.ran_s)
 
 
-def _attempt(function: Callable[[Item], Value], item: Item) -> Outcome[Item, Value]:
-    try:
-        with memory_errors(str(getattr(function, "__name__", function))):
-            return Outcome(item=item, value=function(item))
-    except AutosegError as error:
-        return Outcome(item=item, error=error)
+class _Stage(Generic[Item, Value]):
+    """The items of one call: which are settled, and what to do next."""
 
+    def __init__(
+        self,
+        function: Callable[[Item], Value],
+        budget_bytes: int,
+        when_done: Callable[[Outcome[Item, Value]], None],
+    ) -> None:
+        self._function = function
+        self._budget_bytes = budget_bytes
+        self._when_done = when_done
+        self._runs: list[_Run[Item]] = []
+        self.settled: dict[int, Outcome[Item, Value] | BaseException] = {}
 
-def _run_pool(
-    function: Callable[[Item], Value],
-    items: Sequence[Item],
-    *,
-    workers: int,
-    timeout_s: float | None,
-) -> Iterator[tuple[Item, Outcome[Item, Value] | None]]:
-    """Yield each item's outcome, or None where its worker died or ran out of time."""
-    from pebble import ProcessPool
+    def refuse_too_large(self, tasks: Sequence[Task[Item]]) -> list[Task[Item]]:
+        """Settle the items that do not fit into memory by themselves; return the others."""
+        for task in tasks:
+            if task.needed_bytes > self._budget_bytes:
+                self._settle(task, Answer(error=too_large(task, self._budget_bytes)))
+        return [task for task in tasks if task.needed_bytes <= self._budget_bytes]
 
-    pool = ProcessPool(
-        max_workers=workers,
-        context=multiprocessing.get_context("spawn"),
-        initializer=_prepare_worker,
-        initargs=[os.getpid()],
-    )
-    try:
-        with _without_interrupts():
-            futures = [
-                pool.schedule(_attempt, args=[function, item], timeout=timeout_s) for item in items
-            ]
-        for item, future in zip(items, futures, strict=True):
-            yield item, _wait_for(future, pool)
-        pool.close()
-    except BaseException:
-        pool.stop()
-        raise
-    finally:
-        pool.stop()
-        pool.join()
+    def run_here(self, tasks: Sequence[Task[Item]]) -> Iterator[None]:
+        """Settle one item after the other in this process."""
+        for task in tasks:
+            try:
+                answer = attempt(self._function, task.item, task.name)
+            except Exception as error:
+                error.add_note(f"while working on {task.name}")
+                raise
+            self._settle(task, answer)
+            yield
 
+    def run_in_workers(self, tasks: Sequence[Task[Item]], workers: WorkerPool) -> Iterator[None]:
+        """Settle items in workers, one or more or none in each step."""
+        queue = Queue(tasks, self._budget_bytes)
+        while True:
+            self._start(queue, workers)
+            limits = [_LONGEST_WAIT_S, *(run.left_s for run in self._runs)]
+            futures = [run.future for run in self._runs]
+            wait(futures, timeout=max(0.0, min(limits)), return_when=FIRST_COMPLETED)
+            for run in tuple(self._runs):
+                self._look_at(run, queue, workers)
+            yield
 
-def _wait_for(
-    future: "Future[Outcome[Item, Value]]", pool: "ProcessPool"
-) -> Outcome[Item, Value] | None:
-    """Return an outcome, or None if its worker, or the pool with all workers, is lost."""
-    from pebble import ProcessExpired
+    def _start(self, queue: Queue[Item], workers: WorkerPool) -> None:
+        while len(self._runs) < workers.count:
+            task = queue.pop([run.task for run in self._runs])
+            if task is None:
+                return
+            worker = workers.take()
+            if worker is None:
+                raise RuntimeError("a worker is lost that no item holds")
+            began = time.monotonic()
+            future = worker.begin(self._function, task.item, task.name)
+            self._runs.append(_Run(task=task, worker=worker, future=future, began=began))
 
-    # A pool whose idle workers die breaks, and never answers for items still in its queue.
-    while not future.done() and pool.active:
-        wait([future], timeout=1.0)
-    if not future.done():
-        return None
-    try:
-        return future.result()
-    except (ProcessExpired, BrokenProcessPool, TimeoutError):
-        return None
+    def _look_at(self, run: _Run[Item], queue: Queue[Item], workers: WorkerPool) -> None:
+        has_ended = run.future.done()  # before the look: it may end, and break, meanwhile
+        loss = run.loss()
+        if loss is not None:
+            self._runs.remove(run)
+            workers.replace(run.worker)
+            if run.worker.ready_at is not None:  # else it never had the item
+                run.task.losses.append(loss)
+            if len(run.task.losses) < 2:
+                queue.put_back(run.task)
+            else:
+                self._settle(run.task, Answer(error=gave_up(run.task, self._budget_bytes)))
+        elif has_ended:
+            self._runs.remove(run)
+            workers.give_back(run.worker)
+            try:
+                answer: Answer[Value] = read_answer(run.future.result())
+            except Exception as error:
+                # A bug: what comes before its item is still wanted, what comes behind is not.
+                error.add_note(f"while working on {run.task.name}")
+                self.settled[run.task.index] = error
+                queue.drop_behind(run.task.index)
+            else:
+                self._settle(run.task, answer)
 
-
-@contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Start workers with Ctrl-C blocked: one that is still importing would print a traceback."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _prepare_worker(parent: int) -> None:
-    """Leave Ctrl-C to the parent, and end with it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-        if os.getppid() != parent:
-            os._exit(1)
-
-
-def _gave_up(name: str) -> ResourceError:
-    return ResourceError(
-        f"{name}: its worker process died or stalled twice",
-        rule="E-RES-66",
-        hint="often memory ran out: close other programs or use --workers 0, then run it again",
-    )
+    def _settle(self, task: Task[Item], answer: Answer[Value]) -> None:
+        outcome = Outcome(
+            item=task.item, value=answer.value, error=answer.error, peak_bytes=answer.peak_bytes
+        )
+        self.settled[task.index] = outcome
+        self._when_done(outcome)

@@ -10,6 +10,9 @@ from typing import Final
 
 from autoseg.core.errors import ResourceError
 
+USED_FRACTION: Final = 0.8
+"""Share of the free memory that work may plan with; the rest is for what estimates miss."""
+
 _CGROUP: Final = Path("/sys/fs/cgroup")
 
 
@@ -21,6 +24,11 @@ class Machine:
     """Processor cores, at least 1."""
     memory_bytes: int
     """Memory that is free for use."""
+
+    @property
+    def budget_bytes(self) -> int:
+        """Memory that work may plan with."""
+        return int(self.memory_bytes * USED_FRACTION)
 
 
 @contextmanager
@@ -53,6 +61,19 @@ def inspect_machine() -> Machine:
     return Machine(cores=_cores(), memory_bytes=_memory_bytes())
 
 
+def size_text(size_bytes: float) -> str:
+    """Write a size as a person does.
+
+    Examples
+    --------
+    >>> size_text(52_428_800), size_text(1_610_612_736)
+    ('50 MiB', '1.5 GiB')
+    """
+    if size_bytes < 2**30:
+        return f"{size_bytes / 2**20:.0f} MiB"
+    return f"{size_bytes / 2**30:.3g} GiB"
+
+
 def free_disk_bytes(folder: Path) -> int:
     """Return the free bytes of the file system that holds a folder, which need not exist yet."""
     existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
@@ -83,7 +104,7 @@ def worker_count(
     if asked is not None:
         return min(asked, tasks)
     machine = machine or inspect_machine()
-    affordable = int(machine.memory_bytes * 0.8) // max(task_bytes, 1)
+    affordable = machine.budget_bytes // max(task_bytes, 1)
     return max(0, min(machine.cores, tasks, affordable)) if tasks > 1 else 0
 
 

@@ -13,37 +13,24 @@ from autoseg.core.dataset import (
 )
 from autoseg.core.errors import AutosegError, DatasetError, RefusedCasesError, UsageError
 from autoseg.io.guard import file_ending
+from autoseg.io.raw.bids import read_bids
 from autoseg.io.raw.channel_files import channel_groups, same_family
-from autoseg.io.raw.dataset_json import (
-    Entries,
-    Layout,
-    channel_names,
-    layout_of,
-    patients,
-    read_json,
-    text,
-    whole_number,
-)
-from autoseg.io.raw.declared_labels import parse_labels
-from autoseg.io.raw.layouts import (
-    Listing,
-    channel_problems,
-    list_nnunet,
-    own_names,
-)
-from autoseg.io.raw.listed_cases import list_named
-from autoseg.io.raw.listing import look_alikes, stem, unsafe_names, visible_names
-from autoseg.io.raw.training_list import list_decathlon
+from autoseg.io.raw.described import read_described
+from autoseg.io.raw.layouts import RawDataset, channel_problems, own_names
+from autoseg.io.raw.listing import look_alikes, stem, unsafe_names
+from autoseg.io.raw.manifest import read_manifest
+from autoseg.io.raw.places import BIDS_JSON, DATASET_JSON, description_in, raw_dataset_at
 
 
-def read_dataset(folder: Path, *, exclude: Collection[str] = ()) -> Dataset:
+def read_dataset(path: Path, *, exclude: Collection[str] = ()) -> Dataset:
     """Read the description and the cases of a raw dataset.
 
     Parameters
     ----------
-    folder : Path
+    path : Path
         Folder with ``dataset.json``, in the layout of the Medical Segmentation Decathlon or of
-        nnU-Net, version 1 or 2. Its name is the dataset's.
+        nnU-Net, version 1 or 2; a manifest or the folder of ``manifest.json`` or ``manifest.csv``;
+        or a BIDS dataset. The folder's name is the dataset's, unless a manifest says otherwise.
     exclude : collection of str
         Cases to leave out. Nothing is asked of them, so that those may be named whose files are
         missing or wrong.
@@ -51,9 +38,9 @@ def read_dataset(folder: Path, *, exclude: Collection[str] = ()) -> Dataset:
     Raises
     ------
     UsageError
-        If there is no such folder, or no case of a name to exclude.
+        If there is no such folder or file, or no case of a name to exclude.
     DatasetError
-        If ``dataset.json`` is missing or says something that no dataset can be; E-SET-47 if
+        If the description is missing or says something that no dataset can be; E-SET-47 if
         no case is left, E-SET-48 if it names the patients of some cases only.
     DocumentError
         If it is no strict JSON.
@@ -62,36 +49,45 @@ def read_dataset(folder: Path, *, exclude: Collection[str] = ()) -> Dataset:
 
     Notes
     -----
-    Files whose names begin with a dot are ignored. No image is opened. The key ``patients``,
-    ``{case: patient}``, may be added to any layout. The key ``numTraining`` may count the excluded
-    cases or not.
+    Files whose names begin with a dot are ignored. No image is opened.
     """
-    folder = folder.resolve() if folder.name in ("", "..") else folder.absolute()
-    entries, where = _read_entries(folder)
-    layout = layout_of(entries, where)
-    labels = parse_labels(entries, layout, where)
-    channels = channel_names(entries, layout, where)
-    named = patients(entries, where)
-    excluded, name = frozenset(exclude), folder.resolve().name
-    listing = _listing(folder, entries, layout, len(channels), excluded)
+    excluded = frozenset(exclude)
+    found = _find(path.resolve() if path.name in ("", "..") else path.absolute(), excluded)
+    listing, folder = found.listing, found.folder.resolve()
     if excluded and listing.seen:
-        check_names(excluded, listing.seen, name)
-    problems = [*listing.problems, *_wrong_count(entries, listing, len(excluded), where)]
-    if problems:
-        raise _refused(f"{folder}: the layout has", problems)
+        check_names(excluded, listing.seen, found.name)
+    if listing.problems:
+        raise _refused(f"{found.manifest or found.folder}: the layout has", listing.problems)
     dataset = Dataset(
         description=DatasetDescription(
-            name=name,
-            channels=channels,
-            labels=labels,
+            name=found.name,
+            channels=found.channels,
+            labels=found.labels,
             file_ending=listing.file_ending,
         ),
-        folder=str(folder.resolve()),
+        folder=str(folder),
         cases=listing.cases,
         excluded=tuple(sorted(excluded)),
+        manifest=str(folder / Path(found.manifest).name) if found.manifest else "",
+        notes=listing.notes,
     )
     dataset = exclude_cases(dataset, excluded)
-    return dataset if named is None else set_patients(dataset, named, f"{where}: patients")
+    if found.patients is None:
+        return dataset
+    return set_patients(dataset, found.patients, f"{found.where}: patients")
+
+
+def _find(path: Path, exclude: frozenset[str]) -> RawDataset:
+    """Read whichever layout a path has."""
+    place = raw_dataset_at(path)
+    if place is None:
+        return read_described(path, exclude)  # which says what is missing
+    described = description_in(place) if place.is_dir() else place
+    if described is None or described.name == DATASET_JSON:
+        return read_described(place, exclude)
+    if described.name == BIDS_JSON:
+        return read_bids(place, exclude)
+    return read_manifest(described, exclude)
 
 
 def images_for_prediction(source: Path, description: DatasetDescription) -> tuple[Case, ...]:
@@ -183,65 +179,6 @@ def _group(
         Case(name=case, images=tuple(str(folder / files[number]) for number in sorted(files)))
         for case, files in sorted(groups.items())
     ), problems
-
-
-def _listing(
-    folder: Path, entries: Entries, layout: Layout, channels: int, exclude: frozenset[str]
-) -> Listing:
-    if layout == "decathlon":
-        return list_decathlon(folder, entries["training"], channels, exclude)
-    ending = text(entries, "file_ending", str(folder / "dataset.json"))
-    if "dataset" in entries:
-        return list_named(folder, entries["dataset"], channels, ending, exclude)
-    return list_nnunet(folder, channels, ending, exclude)
-
-
-def _read_entries(folder: Path) -> tuple[Entries, str]:
-    path = folder / "dataset.json"
-    if not folder.is_dir():
-        raise UsageError(
-            f"{folder}: there is no such folder",
-            hint="give the folder of a raw dataset, the one that holds dataset.json",
-        )
-    try:
-        entries = read_json(path)
-    except OSError as error:
-        raise DatasetError(
-            f"{folder}: dataset.json cannot be read ({error.strerror}); "
-            f"the folder holds {visible_names(folder)[:5]}",
-            rule="E-SET-42",
-            hint="give the folder that holds dataset.json, or write one",
-        ) from error
-    if not isinstance(entries, dict):
-        raise DatasetError(
-            f"{path}: holds {str(entries)[:40]!r}, needed is an object with keys",
-            rule="E-SET-46",
-            hint="write dataset.json as the documentation of the dataset format shows",
-        )
-    return entries, str(path)
-
-
-def _wrong_count(
-    entries: Entries, listing: Listing, excluded: int, where: str
-) -> list[AutosegError]:
-    if not listing.seen and not listing.problems:
-        return [
-            DatasetError(
-                f"{where}: there are 0 training cases, needed is at least 1",
-                rule="E-SET-47",
-                hint="put images into imagesTr and segmentations into labelsTr",
-            )
-        ]
-    announced, found = whole_number(entries, "numTraining", where), len(listing.cases)
-    if announced is None or found <= announced <= found + excluded:
-        return []
-    return [
-        DatasetError(
-            f"{where}: numTraining is {announced}, but {found} cases were found",
-            rule="E-SET-46",
-            hint="correct numTraining, or find the cases that are missing",
-        )
-    ]
 
 
 def _refused(what: str, problems: Sequence[AutosegError]) -> RefusedCasesError:

@@ -10,10 +10,12 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import IO, Final, NoReturn
 
@@ -70,7 +72,7 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
     DamagedError
         If the disk gives back other bytes than were written; the destination is unchanged.
     """
-    part = path.parent / f".{secrets.token_hex(8)}.{_host()}.{os.getpid()}{TEMPORARY_SUFFIX}"
+    part = path.parent / _part_name()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as file:
@@ -87,6 +89,26 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
         part.replace(path)
         if durable:
             _sync_folder(path.parent)
+    except OSError as error:
+        _refuse(path, error)
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def link(source: Path, path: Path) -> None:
+    """Give a file a second name, replacing what had it; a copy where the file system has no links.
+
+    For files that are replaced and never rewritten: what replaces one leaves the other alone.
+    """
+    part = path.parent / _part_name()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(source, part)
+        except OSError:
+            shutil.copyfile(source, part)
+        part.replace(path)
     except OSError as error:
         _refuse(path, error)
     finally:
@@ -192,6 +214,12 @@ def sweep(folder: Path) -> None:
                 part.unlink(missing_ok=True)
 
 
+def _part_name() -> str:
+    """Name of a file that this process is writing."""
+    return f".{secrets.token_hex(8)}.{_host()}.{os.getpid()}{TEMPORARY_SUFFIX}"
+
+
+@cache
 def _host() -> str:
     """Short name of this host, safe in a file name."""
     return digest(socket.gethostname().encode())[:8]

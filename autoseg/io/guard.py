@@ -107,6 +107,11 @@ def file_ending(path: Path) -> str:
     return next((ending for ending in FILE_ENDINGS if name.endswith(ending)), "")
 
 
+def is_series(path: Path) -> bool:
+    """Whether a path stands for a DICOM series: a folder that is not called like an image file."""
+    return path.is_dir() and not file_ending(path)
+
+
 @cache
 def default_limit_bytes() -> int:
     """Return the smaller of `LARGEST_VOLUME_BYTES` and `LARGEST_MEMORY_FRACTION` of the memory."""
@@ -171,6 +176,25 @@ def guarded_bytes(path: Path, *, limit_bytes: int) -> Guarded:
         rule="E-FILE-12",
         hint="wait until the program that writes it is done",
     )
+
+
+def unpacked_bytes(path: Path) -> int:
+    """Guess how large a file, or the files of a folder, are once they are unpacked.
+
+    Of a gzip file the size is what its last four bytes claim, modulo 2^32; the claim is not
+    checked here. What cannot be read counts as nothing: whoever reads it says why.
+    """
+    try:
+        if path.is_dir():
+            return sum(part.stat().st_size for part in path.iterdir() if part.is_file())
+        stored = path.stat().st_size
+        if not path.name.lower().endswith(".gz") or not path.is_file() or stored < 18:
+            return stored
+        with path.open("rb") as file:
+            file.seek(-4, os.SEEK_END)
+            return max(stored, int.from_bytes(file.read(4), "little"))
+    except OSError:
+        return 0
 
 
 def guarded_content(data: bytes, path: Path, ending: str, *, sidecar: bytes = b"") -> Guarded:

@@ -1,23 +1,29 @@
-"""The one reader of images and segmentations, and the writer of segmentations.
+"""The one reader of images and segmentations; its writers are those of `image_writer`.
 
 Guard, decode, check: what comes out has a known place in space and finite values, or an error says
 which rule the file breaks. Images and segmentations take the same way, so that a flip cannot come
 between them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from autoseg.core.acceptance import Accepted, choice_of
 from autoseg.core.dataset import Case
-from autoseg.core.errors import DatasetError, GeometryError, VoxelError
-from autoseg.core.geometry import Array, Geometry, Orientation, grids_differ
+from autoseg.core.errors import DatasetError
+from autoseg.core.geometry import Geometry, Orientation
 from autoseg.core.labels import Labels
-from autoseg.io import files
-from autoseg.io.formats.table import FORMATS, encoded, sidecar_of
-from autoseg.io.guard import default_limit_bytes, file_ending, guarded_bytes
+from autoseg.io import grids
+from autoseg.io.formats.table import FORMATS
+from autoseg.io.guard import default_limit_bytes, file_ending, guarded_bytes, is_series
+from autoseg.io.image_writer import encode_image as encode_image
+from autoseg.io.image_writer import encode_segmentation as encode_segmentation
+from autoseg.io.image_writer import write_image as write_image
+from autoseg.io.image_writer import write_segmentation as write_segmentation
+from autoseg.io.named_series import with_named_series
 from autoseg.io.voxels import Decoded, constant_notes, intensities, label_map
 
 
@@ -47,21 +53,30 @@ class Segmentation:
     """SHA-256 of the file as it is stored, with its data file or sidecar."""
     notes: tuple[str, ...]
     """What was assumed or repaired, each beginning with the file's name."""
+    file: str
+    """Name of the file."""
 
 
 def read_image(
-    path: Path, *, orientation: Orientation = "canonical", limit_bytes: int | None = None
+    path: Path,
+    *,
+    orientation: Orientation = "canonical",
+    limit_bytes: int | None = None,
+    accepted: Accepted = (),
 ) -> Image:
-    """Read an image file.
+    """Read an image file, or a folder that holds a DICOM series.
 
     Parameters
     ----------
     path : Path
-        Volume of 2, 3 or 4 axes, stack of grey pages, or picture of grey or RGB(A).
+        Volume of 2, 3 or 4 axes, stack of grey pages, picture of grey or RGB(A), or folder.
     orientation : Orientation
         How to turn the array.
     limit_bytes : int, optional
         Largest declared size, decompressed; default: `autoseg.io.guard.default_limit_bytes`.
+    accepted : tuple of Acceptance
+        What is done where E-GEO-13, E-GEO-14, E-GEO-18, E-VAL-28, E-DCM-52 or E-DCM-53 would
+        refuse; each use is noted.
 
     Returns
     -------
@@ -82,13 +97,13 @@ def read_image(
     ResourceError
         If it may not be read.
     """
-    decoded, digest = _decode(path, orientation, limit_bytes)
-    voxels = intensities(decoded, str(path))
+    decoded, digest = _decode(path, orientation, limit_bytes, accepted)
+    voxels, filled = intensities(decoded, str(path), accepted)
     return Image(
         voxels=voxels,
         geometry=decoded.geometry,
         digests=(digest,),
-        notes=_named(path, (*decoded.notes, *constant_notes(voxels))),
+        notes=_named(path, (*decoded.notes, *filled, *constant_notes(voxels))),
     )
 
 
@@ -99,6 +114,7 @@ def read_case_image(
     folder: Path = Path(),
     orientation: Orientation = "canonical",
     limit_bytes: int | None = None,
+    accepted: Accepted = (),
 ) -> Image:
     """Read all channels of a case: one file each, or one file that holds them all.
 
@@ -110,8 +126,8 @@ def read_case_image(
         Number of channels that the dataset describes.
     folder : Path
         Folder that the case's paths start from.
-    orientation, limit_bytes
-        As in `read_image`.
+    orientation, limit_bytes, accepted
+        As in `read_image`; ``E-GEO-23=resample`` puts channels onto the grid of the first one.
 
     Raises
     ------
@@ -126,15 +142,18 @@ def read_case_image(
     if len(case.images) not in (1, channels):
         raise _wrong_channels(f"case {case.name!r}", f"{len(case.images)} files", channels)
     paths = [folder / image for image in case.images]
-    images = [read_image(p, orientation=orientation, limit_bytes=limit_bytes) for p in paths]
+    images = [
+        read_image(path, orientation=orientation, limit_bytes=limit_bytes, accepted=accepted)
+        for path in paths
+    ]
     for path, image in zip(paths, images, strict=True):
         expected = channels if len(paths) == 1 else 1
         if len(image.voxels) != expected:
             where = f"case {case.name!r}: {path.name}"
             raise _wrong_channels(where, f"{len(image.voxels)} channels", expected)
-    _check_channel_grids(case, images)
     if len(images) == 1:
         return images[0]
+    images = _on_first_grid(case, images, accepted)
     return Image(
         voxels=np.concatenate([image.voxels for image in images]),
         geometry=images[0].geometry,
@@ -149,6 +168,7 @@ def read_segmentation(
     *,
     orientation: Orientation = "canonical",
     limit_bytes: int | None = None,
+    accepted: Accepted = (),
 ) -> Segmentation:
     """Read a label map.
 
@@ -158,8 +178,8 @@ def read_segmentation(
         Volume, stack or grey picture.
     labels : Labels
         The declared labels; no other value is let in.
-    orientation, limit_bytes
-        As in `read_image`.
+    orientation, limit_bytes, accepted
+        As in `read_image`; NaN and infinity are no labels, whatever is accepted.
 
     Raises
     ------
@@ -169,14 +189,46 @@ def read_segmentation(
     InputError
         If the file is refused, as in `read_image`.
     """
-    decoded, digest = _decode(path, orientation, limit_bytes)
+    decoded, digest = _decode(path, orientation, limit_bytes, accepted)
     voxels, notes = label_map(decoded, labels, str(path))
     return Segmentation(
         voxels=voxels,
         geometry=decoded.geometry,
         digest=digest,
         notes=_named(path, (*decoded.notes, *notes)),
+        file=path.name,
     )
+
+
+def on_grid_of(
+    image: Geometry, segmentation: Segmentation, name: str = "", *, accepted: Accepted = ()
+) -> Segmentation:
+    """Return a segmentation that lies on the grid of its image, or refuse it.
+
+    Parameters
+    ----------
+    image : Geometry
+        Grid of the image, in the segmentation's orientation.
+    segmentation : Segmentation
+        What was read of it.
+    name : str
+        Name of the case.
+    accepted : tuple of Acceptance
+        ``E-GEO-20=resample`` and ``E-GEO-21=resample`` put it there, the nearest label by position
+        in space, and leave a note.
+
+    Raises
+    ------
+    GeometryError
+        E-GEO-20 if the shapes differ, E-GEO-21 if spacing, place or direction do.
+    """
+    where = f"case {name!r}" if name else ""
+    found = segmentation.geometry
+    voxels, notes = grids.labels_on_grid(segmentation.voxels, found, image, where, accepted)
+    if not notes:
+        return segmentation
+    noted = (*segmentation.notes, *_named(Path(segmentation.file), notes))
+    return replace(segmentation, voxels=voxels, geometry=image, notes=noted)
 
 
 def check_same_grid(
@@ -184,107 +236,49 @@ def check_same_grid(
 ) -> None:
     """Refuse a segmentation that does not lie on the grid of its image, or of another one.
 
-    Parameters
-    ----------
-    image, segmentation
-        Both read in the same orientation.
-    name : str
-        Name of the case.
-
-    Raises
-    ------
-    GeometryError
-        E-GEO-20 if the shapes differ, E-GEO-21 if spacing, place or direction do.
+    Both are read in the same orientation. As `on_grid_of` where nothing is accepted.
     """
-    where = f"case {name!r}: " if name else ""
-    first, second = image.geometry, segmentation.geometry
-    if first.shape != second.shape:
-        raise GeometryError(
-            f"{where}segmentation shape {second.shape} differs from image shape {first.shape}",
-            rule="E-GEO-20",
-            hint="resample the segmentation onto the image's grid, or remove the case",
-        )
-    difference = grids_differ(first, second)
-    if difference:
-        raise GeometryError(
-            f"{where}image and segmentation lie apart: {difference}",
-            rule="E-GEO-21",
-            hint="resample the segmentation onto the image's grid, or correct its header",
-        )
+    grids.check_grid(image.geometry, segmentation.geometry, f"case {name!r}" if name else "")
 
 
-def write_segmentation(path: Path, label_map: Array, geometry: Geometry) -> None:
-    """Encode a label map (see `encode_segmentation`) and write it, and its sidecar, atomically.
-
-    Raises
-    ------
-    ResourceError
-        If the file cannot be written; an older one is unchanged.
-    """
-    data = encode_segmentation(path, label_map, geometry)
-    sidecar = sidecar_of(path, geometry)
-    if sidecar:
-        files.write_atomically(*sidecar)
-    files.write_atomically(path, data)
-
-
-def encode_segmentation(path: Path, label_map: Array, geometry: Geometry) -> bytes:
-    """Return the file of a label map on the grid of the file that its geometry was read from.
-
-    Parameters
-    ----------
-    path : Path
-        Where it will be written; its ending decides the format.
-    label_map : (*spatial) array of uint8 or uint16
-        In the geometry's orientation.
-    geometry : Geometry
-        Grid of the image; shape and affine of the file are taken from it.
-
-    Raises
-    ------
-    GeometryError
-        If the shape is not the geometry's, or the format cannot hold its axes or its matrix.
-    VoxelError
-        If the label map has another type, or labels that the format cannot hold.
-
-    Notes
-    -----
-    A stack of TIFF pages needs the file of `autoseg.io.formats.table.sidecar_of` beside it.
-    """
-    if label_map.shape != geometry.shape:
-        raise GeometryError(
-            f"{path}: label map shape {label_map.shape} differs from its grid {geometry.shape}",
-            rule="E-GEO-20",
-            hint="give the label map of this image",
-        )
-    if label_map.dtype not in (np.uint8, np.uint16):
-        raise VoxelError(
-            f"{path}: label map has type {label_map.dtype}, allowed are uint8 and uint16",
-            rule="E-VAL-35",
-        )
-    return encoded(label_map, geometry, path, file_ending(path))
-
-
-def _decode(path: Path, orientation: Orientation, limit_bytes: int | None) -> tuple[Decoded, str]:
+def _decode(
+    path: Path, orientation: Orientation, limit_bytes: int | None, accepted: Accepted
+) -> tuple[Decoded, str]:
     limit = default_limit_bytes() if limit_bytes is None else limit_bytes
+    if is_series(path):
+        return _decode_series(path, orientation, limit, accepted)
     guarded = guarded_bytes(path, limit_bytes=limit)
-    return FORMATS[file_ending(path)].decode(guarded, orientation, str(path)), guarded.digest
+    decode = FORMATS[file_ending(path)].decode
+    return decode(guarded, orientation, str(path), accepted), guarded.digest
 
 
-def _check_channel_grids(case: Case, images: list[Image]) -> None:
+def _decode_series(
+    folder: Path, orientation: Orientation, limit_bytes: int, accepted: Accepted
+) -> tuple[Decoded, str]:
+    from autoseg.io.dicom import decode_series
+
+    untilt = choice_of(accepted, "E-DCM-52") == "untilt"
+
+    def read(series: str | None) -> tuple[Decoded, str]:
+        return decode_series(
+            folder, orientation, limit_bytes=limit_bytes, series=series, untilt=untilt
+        )
+
+    return with_named_series(read, accepted)
+
+
+def _on_first_grid(case: Case, images: list[Image], accepted: Accepted) -> list[Image]:
+    """Return images of one channel each on the grid of the first one."""
     first = images[0].geometry
-    for name, image in zip(case.images, images, strict=True):
-        if image.geometry.shape != first.shape:
-            difference = f"shapes {image.geometry.shape} and {first.shape} differ"
-        else:
-            difference = grids_differ(image.geometry, first)
-        if difference:
-            raise GeometryError(
-                f"case {case.name!r}: {name} and {case.images[0]} lie on different grids: "
-                f"{difference}",
-                rule="E-GEO-23",
-                hint="register and resample the channels of a case to one grid",
-            )
+    moved = [images[0]]
+    for name, image in zip(case.images[1:], images[1:], strict=True):
+        where = f"case {case.name!r}: {name} and {case.images[0]}"
+        voxels, notes = grids.channel_on_grid(
+            image.voxels[0], image.geometry, first, where, accepted
+        )
+        noted = (*image.notes, *_named(Path(name), notes))
+        moved.append(replace(image, voxels=voxels[None], geometry=first, notes=noted))
+    return moved
 
 
 def _wrong_channels(where: str, found: str, expected: int) -> DatasetError:

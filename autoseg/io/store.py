@@ -14,12 +14,15 @@ import numpy as np
 
 from autoseg.core.errors import AutosegError, DamagedError
 from autoseg.core.geometry import STRICT, Array, Box, Geometry
+from autoseg.core.plan import Decision
 from autoseg.io import documents, files
+from autoseg.io.encoding import AS_THEY_ARE, EncodedImage, Encoding, Readable, encode
 
-BLOCK_EDGE: Final = {2: 128, 3: 32}
-"""Voxels along the edge of a compressed block, by spatial axes; 32^3 float32 are 128 KiB."""
-CHUNK_EDGE: Final = {2: 1024, 3: 128}
-"""Voxels along the edge of a chunk, what one call decompresses."""
+BLOCK_EDGE: Final = {1: 1024, 2: 128, 3: 32}
+"""Voxels along the edge of a compressed block, by axes; 32^3 float32 are 128 KiB, and 1024 indices
+of sampled voxels, of which one is read at a time, 4 KiB."""
+CHUNK_EDGE: Final = {1: 2**16, 2: 1024, 3: 128}
+"""Voxels along the edge of a chunk, what one call compresses."""
 _ARRAYS: Final = ("image", "segmentation", "nonzero", "foreground")
 _PREDICTION: Final = "prediction"
 
@@ -48,6 +51,10 @@ class StoredCase:
     foreground labels, follow in their order."""
     digests: dict[str, str]
     """SHA-256 of each array's file."""
+    encoding: Encoding = AS_THEY_ARE
+    """How the voxels of the stored image stand for intensities."""
+    decisions: tuple[Decision, ...] = ()
+    """Why the image is stored so."""
     notes: tuple[str, ...] = ()
     """What the reader repaired."""
     seal: str = ""
@@ -58,29 +65,58 @@ class StoredCase:
 class CaseArrays:
     """The arrays of one preprocessed case, in memory or as lazily read files."""
 
-    image: Array
-    """(C, *spatial) float32, normalized."""
+    image: Readable
+    """(C, *spatial) normalized intensities, read as float32."""
     segmentation: Array
     """(*spatial) label map."""
     nonzero: Array
     """(*spatial) boolean mask of voxels inside the imaged body."""
     foreground: Array
-    """(n, spatial axes) int32 voxel positions, sorted by group; a single row may be padding."""
+    """(n,) unsigned indices of sampled voxels in the flattened array, sorted by group; a single one
+    may be padding."""
 
 
 def write_case(folder: Path, record: StoredCase, arrays: CaseArrays) -> StoredCase:
     """Write a case and return its record with the digests and the seal filled in.
 
     The record comes last: a case without a valid record counts as not there.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the grid.
+    record : StoredCase
+        What is to be recorded, digests and seal left out.
+    arrays : CaseArrays
+        The arrays in memory, the image as float32.
     """
     digests = {}
     for what in _ARRAYS:
-        data = _encode(getattr(arrays, what), len(record.shape))
+        array = np.asarray(getattr(arrays, what))
+        axes = 1 if what == "foreground" else len(record.shape)
+        data = _encode(encode(array, record.encoding) if what == "image" else array, axes)
         digests[what] = files.digest(data)
         files.write_atomically(_array_file(folder, record.name, what), data, durable=False)
     complete = _sealed(replace(record, digests=digests))
     documents.write(_record_file(folder, record.name), complete, durable=False)
     return complete
+
+
+def share_case(written: StoredCase, folder: Path, other: Path) -> None:
+    """Store a case in another folder, where its arrays are the same, without a second copy.
+
+    Parameters
+    ----------
+    written : StoredCase
+        Record that `write_case` returned.
+    folder : Path
+        Where it was written.
+    other : Path
+        Where it is needed too.
+    """
+    for what in _ARRAYS:
+        files.link(_array_file(folder, written.name, what), _array_file(other, written.name, what))
+    documents.write(_record_file(other, written.name), written, durable=False)
 
 
 def read_record(folder: Path, name: str) -> StoredCase:
@@ -128,7 +164,7 @@ def open_case(folder: Path, record: StoredCase) -> CaseArrays:
             opened[what] = _open(path)
         except (RuntimeError, ValueError) as error:  # how blosc2 says that it cannot decode
             raise _damaged(record.name, f"{path}: is no plain array") from error
-    return CaseArrays(**opened)
+    return CaseArrays(**{**opened, "image": EncodedImage(opened["image"], record.encoding)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,8 +278,8 @@ def foreground_position(
     record: StoredCase, arrays: CaseArrays, group: int, rank: int
 ) -> tuple[int, ...]:
     """Return the ``rank``-th sampled voxel of a group, one index per spatial axis."""
-    row = arrays.foreground[record.foreground_offsets[group] + rank]
-    return tuple(int(index) for index in np.asarray(row))
+    index = int(arrays.foreground[record.foreground_offsets[group] + rank])
+    return tuple(int(place) for place in np.unravel_index(index, record.shape))
 
 
 def content_key(*parts: object) -> str:

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from autoseg.core.acceptance import Accepted, accepted_note, choice_of, offer
 from autoseg.core.errors import GeometryError, VoxelError
 from autoseg.core.geometry import Array, Geometry
 from autoseg.core.labels import Labels
@@ -53,13 +54,26 @@ class Decoded:
         return scaled
 
 
-def intensities(decoded: Decoded, where: str) -> npt.NDArray[np.float32]:
-    """Return the voxels of an image.
+def intensities(
+    decoded: Decoded, where: str, accepted: Accepted = ()
+) -> tuple[npt.NDArray[np.float32], tuple[str, ...]]:
+    """Return the voxels of an image, and a note for each channel that had to be filled.
+
+    Parameters
+    ----------
+    decoded : Decoded
+        What the file holds.
+    where : str
+        Names the file in errors.
+    accepted : tuple of Acceptance
+        ``E-VAL-28=fill`` replaces NaN and infinity by the smallest finite value of the channel.
 
     Returns
     -------
     (C, *spatial) array
         C-contiguous.
+    tuple of str
+        Notes.
 
     Raises
     ------
@@ -68,12 +82,17 @@ def intensities(decoded: Decoded, where: str) -> npt.NDArray[np.float32]:
     """
     channels = decoded.stored.shape[0]
     image = np.empty((channels, *decoded.geometry.shape), dtype=np.float32)
+    notes = []
     with np.errstate(over="ignore", invalid="ignore"):
         for index in range(channels):
             values = decoded.channel(index)
+            if values.dtype.kind == "f" and choice_of(accepted, "E-VAL-28") == "fill":
+                place = f"channel {index}: " if channels > 1 else ""
+                values, filled = _filled(values)
+                notes += [place + note for note in filled]
             image[index] = values
             _check_held(values, image[index], where)
-    return image
+    return image, tuple(notes)
 
 
 def constant_notes(image: npt.NDArray[np.float32]) -> tuple[str, ...]:
@@ -126,7 +145,7 @@ def label_map(
     known = declared_values(labels)
     if values.min() < 0 or values.max() > known[-1][0]:
         raise _undeclared(values, labels, where)
-    if [value for value, _ in known] == list(range(len(known))):
+    if known == [(value, value) for value in range(len(known))]:
         return np.ascontiguousarray(values, dtype=labels.dtype), notes
     positions = np.full(known[-1][0] + 1, -1)
     for value, position in known:
@@ -145,11 +164,25 @@ def declared_values(labels: Labels) -> list[tuple[int, int]]:
     return sorted(pairs)
 
 
+def _filled(values: Array) -> tuple[Array, list[str]]:
+    """Replace what is not finite, unless nothing is; return a note if something was replaced."""
+    finite = np.isfinite(values)
+    count = values.size - np.count_nonzero(finite)
+    if count in (0, values.size):
+        return values, []
+    smallest = values.min(where=finite, initial=np.inf)
+    note = (
+        f"{count} voxels that are NaN or infinite became {smallest:g}, the smallest of the others"
+    )
+    return np.where(finite, values, smallest), [accepted_note(note, "E-VAL-28", "fill")]
+
+
 def _check_held(values: Array, held: npt.NDArray[np.float32], where: str) -> None:
     """Refuse values that float32 does not hold; floats may be rounded, whole numbers not."""
     if values.dtype.kind == "f":
         if not np.isfinite(held).all():
-            raise _not_finite(values, held, where)
+            has_finite = bool(np.isfinite(values).any())
+            raise _not_finite(values, held, where, offer("E-VAL-28") if has_finite else "")
     elif values.dtype.itemsize >= 4:
         largest = max(abs(int(values.min())), abs(int(values.max())))
         if largest <= _EXACT_FLOAT32:
@@ -163,7 +196,9 @@ def _check_held(values: Array, held: npt.NDArray[np.float32], where: str) -> Non
             )
 
 
-def _not_finite(values: Array, held: npt.NDArray[np.float32], where: str) -> VoxelError:
+def _not_finite(
+    values: Array, held: npt.NDArray[np.float32], where: str, otherwise: str = ""
+) -> VoxelError:
     bad = ~np.isfinite(values)
     if not bad.any():
         bad = ~np.isfinite(held)
@@ -178,7 +213,7 @@ def _not_finite(values: Array, held: npt.NDArray[np.float32], where: str) -> Vox
         f"{where}: {np.count_nonzero(bad)} voxels are NaN or infinite, the first at array index "
         f"{first} of shape {bad.shape}; only finite numbers are allowed",
         rule="E-VAL-28",
-        hint="replace them, for instance by the intensity of the background",
+        hint=f"replace them, for instance by the intensity of the background{otherwise}",
     )
 
 

@@ -13,6 +13,7 @@ from autoseg.core.fingerprint import Fingerprint
 from autoseg.core.folds import Splits
 from autoseg.core.plan import Plan
 from autoseg.io import documents, files
+from autoseg.io.raw.places import DESCRIPTIONS, dataset_folders, raw_dataset_at
 
 DEFAULT_FOLDER: Final = "autoseg_workspace"
 VARIABLE: Final = "AUTOSEG_WORKSPACE"
@@ -159,12 +160,13 @@ def find_raw_dataset(
     workspace: Workspace | None = None,
     start: Path | None = None,
 ) -> Path:
-    """Return the folder of a raw dataset from a path or a name.
+    """Return the folder or the manifest of a raw dataset from a path or a name.
 
     Parameters
     ----------
     asked : str
-        A path, or a name: ``Task04``, ``Task04_Hippocampus``, ``Dataset004_Hippocampus``, ``4``.
+        A path, of a manifest too, or a name: ``Task04``, ``Task04_Hippocampus``,
+        ``Dataset004_Hippocampus``, ``4``.
     data : Path, optional
         Folder of datasets to look in first.
     workspace : Workspace, optional
@@ -181,23 +183,26 @@ def find_raw_dataset(
     """
     if os.sep in asked and Path(asked).is_dir():
         return Path(asked)
+    if Path(asked).is_file() and (named := raw_dataset_at(Path(asked))):
+        return named
     here = start or Path.cwd()
     places = [here] if data is None else [data, here]
     if data is not None and (found := _datasets_in(data, asked)):
         return data / _only(asked, found, data)
     if workspace is not None and (found := matching_names(asked, workspace.datasets())):
-        known = workspace.dataset(_only(asked, found, workspace.path)).read_dataset().folder
-        if Path(known).is_dir():
+        known = workspace.dataset(_only(asked, found, workspace.path)).read_dataset().origin
+        if Path(known).exists():
             return Path(known)
     if found := _datasets_in(here, asked):
         return here / _only(asked, found, here)
-    if (Path(asked) / "dataset.json").exists():  # "." and ".."
+    if asked in (".", "..") and raw_dataset_at(Path(asked)):
         return Path(asked)
     looked = ", ".join(str(place) for place in places)
     raise DatasetError(
-        f"dataset {asked!r}: neither a folder with a dataset.json nor a name found in {looked}",
+        f"dataset {asked!r}: neither a folder with a dataset.json, a manifest or a BIDS dataset, "
+        f"nor a name found in {looked}",
         rule="E-SET-42",
-        hint="give the path of the dataset's folder, or --data FOLDER that holds it",
+        hint="give the path of the dataset's folder or manifest, or --data FOLDER that holds it",
     )
 
 
@@ -211,8 +216,9 @@ def find_planned_dataset(workspace: Workspace, asked: str | None) -> DatasetFold
     """
     if asked is None:
         return workspace.dataset(workspace.current())
-    name = Path(asked).name
-    found = matching_names(name, workspace.datasets())
+    found = matching_names(Path(asked).name, workspace.datasets())
+    if not found and Path(asked).exists():  # it has another name than its file or folder
+        found = _read_from(Path(asked), workspace)
     if not found:
         known = ", ".join(workspace.datasets()) or "none"
         raise UsageError(
@@ -242,7 +248,18 @@ def matching_names(asked: str, names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _datasets_in(place: Path, asked: str) -> tuple[str, ...]:
-    return matching_names(asked, (found.parent.name for found in place.glob("*/dataset.json")))
+    return matching_names(asked, dataset_folders(place))
+
+
+def _read_from(path: Path, workspace: Workspace) -> tuple[str, ...]:
+    """Return the names of the datasets that were read from a folder or manifest."""
+    place = path.resolve()
+    origins = {place, place.with_suffix(".csv"), *(place / name for name in DESCRIPTIONS)}
+    return tuple(
+        name
+        for name in workspace.datasets()
+        if workspace.dataset(name).read_dataset().origin in map(str, origins)
+    )
 
 
 def _only(asked: str, found: tuple[str, ...], place: Path) -> str:

@@ -11,12 +11,11 @@ from autoseg.core.errors import DamagedError, UsageError
 from autoseg.core.folds import Splits
 from autoseg.core.model import MODEL_FILE, RECORD_FILE, FoldRecord, ModelDescription, PreviousStage
 from autoseg.core.plan import Plan
-from autoseg.execution.executor import run_tasks
-from autoseg.execution.machine import worker_count
 from autoseg.execution.progress import Progress
 from autoseg.io import documents
 from autoseg.pipeline.fold import Training
 from autoseg.pipeline.preprocess import estimate
+from autoseg.pipeline.stage import failed, run_stage
 from preprocessing.previous import PreviousTask, prepare_previous
 from preprocessing.runner import grid_key
 
@@ -124,13 +123,17 @@ def prepare_predictions(
     ]
     stores = ((training.configuration, training.previous_folder),)
     needed = estimate(training.folder.read_fingerprint(), description.plan, stores, 1)
-    count = worker_count(training.workers, task_bytes=needed.memory_bytes, tasks=len(tasks))
-    progress.start(f"{previous.configuration} predictions", len(tasks))
-    for outcome in run_tasks(prepare_previous, tasks, workers=count, name=lambda task: task.name):
-        progress.advance(outcome.item.name)
-        if outcome.error is not None:
-            raise outcome.error
-    progress.finish()
+    outcomes = run_stage(
+        f"{previous.configuration} predictions",
+        prepare_previous,
+        tasks,
+        name=lambda task: f"case {task.name!r}",
+        workers=training.workers,
+        guessed_bytes=lambda task: needed.memory_bytes,
+        progress=progress,
+    )
+    for problem in failed(outcomes):
+        raise problem
 
 
 def _validation_folder(training: Training, number: int) -> Path:

@@ -69,8 +69,8 @@ def _changes_on_disk(
     dataset: Dataset, folder: DatasetFolder
 ) -> Sequence[tuple[str, Collection[str]]]:
     """Return what became of the raw cases since they were measured."""
-    raw = Path(dataset.folder)
-    if not raw.is_dir():
+    raw = Path(dataset.origin)
+    if not raw.exists():
         return ()
     known = {case.name for case in dataset.cases}
     try:

@@ -8,7 +8,7 @@ from autoseg.core.training_config import preset
 from autoseg.evaluation.summary import Summary
 from autoseg.execution.progress import Progress
 from autoseg.io.workspace import Workspace
-from autoseg.pipeline.evaluate import evaluate, segmentations_by_case
+from autoseg.pipeline.evaluate import evaluate, references_in
 from autoseg.pipeline.phantom import write_phantom_dataset
 from autoseg.pipeline.predict import Prediction, predict
 from autoseg.pipeline.run import RunRequest, run
@@ -85,7 +85,7 @@ def demo(
     )
     held_out = evaluate(
         predictions,
-        segmentations_by_case(raw / "labelsTs"),
+        references_in(raw / "labelsTs"),
         manifest.dataset,
         workers=0,
         progress=progress,

@@ -6,19 +6,27 @@ from pathlib import Path
 
 from autoseg.core.dataset import DatasetDescription
 from autoseg.core.errors import AutosegError, DatasetError, PartialError, RefusedCasesError
-from autoseg.core.labels import Labels
 from autoseg.evaluation.overlap import overlap_per_label, voxel_volume_mm3
 from autoseg.evaluation.summary import CaseScores, Summary, as_csv, summarize
-from autoseg.execution.executor import run_tasks
-from autoseg.execution.machine import worker_count
 from autoseg.execution.progress import Progress
 from autoseg.io import documents, files, images
 from autoseg.io.guard import FILE_ENDINGS
 from autoseg.io.workspace import find_planned_dataset, find_workspace
 from autoseg.pipeline.predict import MANIFEST, PredictionManifest
+from autoseg.pipeline.stage import failed, finished, run_stage
 
 TASK_BYTES = 2**29
 """Memory that is set aside for scoring one case."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """The expert segmentation of a case."""
+
+    path: Path
+    """The file."""
+    label_values: tuple[int, ...] = ()
+    """Values in it where they are not the dataset's; see `autoseg.core.dataset.Case`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,15 +37,15 @@ class ScoringTask:
     """Case name."""
     prediction: Path
     """Segmentation to score."""
-    reference: Path
+    reference: Reference
     """Expert segmentation."""
-    labels: Labels
-    """Meaning of the values."""
+    description: DatasetDescription
+    """Meaning of the values, and what is accepted of references."""
 
 
 def evaluate(
     predictions: Path,
-    references: dict[str, Path],
+    references: dict[str, Reference],
     description: DatasetDescription,
     *,
     output: Path | None = None,
@@ -78,7 +86,7 @@ def evaluate(
             name=name,
             prediction=found[name],
             reference=references[name],
-            labels=description.labels,
+            description=description,
         )
         for name in sorted(set(found) & set(references))
     ]
@@ -116,13 +124,18 @@ def evaluate(
 
 def score_pair(task: ScoringTask) -> CaseScores:
     """Compare one segmentation with its reference; both must lie on the same grid."""
-    reference = images.read_segmentation(task.reference, task.labels)
+    values, labels = task.reference.label_values, task.description.labels
+    accepted = task.description.accepted
+    in_file = labels.in_file(values) if values else labels
+    reference = images.read_segmentation(task.reference.path, in_file, accepted=accepted)
     # A prediction that holds the ignore label is refused by the name of its file.
-    prediction = images.read_segmentation(task.prediction, replace(task.labels, ignore=None))
+    prediction = images.read_segmentation(task.prediction, replace(labels, ignore=None))
+    if accepted:
+        reference = images.on_grid_of(prediction.geometry, reference, task.name, accepted=accepted)
     images.check_same_grid(reference, prediction, task.name)
     return CaseScores(
         case=task.name,
-        overlaps=overlap_per_label(reference.voxels, prediction.voxels, task.labels),
+        overlaps=overlap_per_label(reference.voxels, prediction.voxels, labels),
         voxel_mm3=voxel_volume_mm3(reference.geometry.spacing),
     )
 
@@ -145,13 +158,18 @@ def segmentations_by_case(folder: Path) -> dict[str, Path]:
     }
 
 
+def references_in(folder: Path) -> dict[str, Reference]:
+    """Return the segmentations of a folder by case name, as references; see `find_references`."""
+    return {name: Reference(path=path) for name, path in segmentations_by_case(folder).items()}
+
+
 def find_references(
     predictions: Path,
     references: Path | None,
     *,
     dataset: str | None = None,
     workspace: Path | None = None,
-) -> tuple[dict[str, Path], DatasetDescription]:
+) -> tuple[dict[str, Reference], DatasetDescription]:
     """Return the reference of each case, and what the labels mean.
 
     Parameters
@@ -169,14 +187,18 @@ def find_references(
     stored = documents.read_stored(manifest, PredictionManifest) if manifest.exists() else None
     described = stored.dataset if stored and dataset is None else None
     if references is not None and described is not None:
-        return segmentations_by_case(references), described
+        return references_in(references), described
     asked = described.name if described else dataset
     folder = find_planned_dataset(find_workspace(workspace), asked)
     raw = folder.read_dataset()
     if references is not None:
-        return segmentations_by_case(references), raw.description
+        return references_in(references), raw.description
     known = {
-        case.name: Path(raw.folder) / case.segmentation for case in raw.cases if case.segmentation
+        case.name: Reference(
+            path=Path(raw.folder) / case.segmentation, label_values=case.label_values
+        )
+        for case in raw.cases
+        if case.segmentation
     }
     return known, raw.description
 
@@ -184,15 +206,14 @@ def find_references(
 def _score(
     tasks: Sequence[ScoringTask], workers: int | None, progress: Progress
 ) -> tuple[list[CaseScores], list[AutosegError]]:
-    scores, problems = [], []
-    progress.start("evaluating", len(tasks))
     small = workers is None and len(tasks) < 50  # a pool takes longer to start than they take
-    count = 0 if small else worker_count(workers, task_bytes=TASK_BYTES, tasks=len(tasks))
-    for outcome in run_tasks(score_pair, tasks, workers=count, name=lambda task: task.name):
-        progress.advance(outcome.item.name)
-        if outcome.value is not None:
-            scores.append(outcome.value)
-        elif outcome.error is not None:
-            problems.append(outcome.error)
-    progress.finish()
-    return scores, problems
+    outcomes = run_stage(
+        "evaluating",
+        score_pair,
+        tasks,
+        name=lambda task: task.name,
+        workers=0 if small else workers,
+        guessed_bytes=lambda task: TASK_BYTES,
+        progress=progress,
+    )
+    return finished(outcomes), failed(outcomes)

@@ -4,22 +4,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from autoseg.core.acceptance import Accepted
 from autoseg.core.dataset import Dataset
-from autoseg.core.errors import AutosegError, DatasetError, RefusedCasesError, UsageError
+from autoseg.core.errors import AutosegError, RefusedCasesError, UsageError
 from autoseg.core.fingerprint import CaseMeasurement, Fingerprint
-from autoseg.execution.executor import run_tasks
-from autoseg.execution.machine import worker_count
+from autoseg.execution.executor import Outcome
 from autoseg.execution.progress import Progress
 from autoseg.io import documents, files
 from autoseg.io.datasets import read_dataset
 from autoseg.io.workspace import DatasetFolder, Workspace
 from autoseg.pipeline.changes import measurement_tasks
+from autoseg.pipeline.copies import settle_copies
 from autoseg.pipeline.splits import SplitRequest, with_patients
+from autoseg.pipeline.stage import Workers, failed, finished, run_stage
 from preprocessing.findings import dataset_notes, equal_images
-from preprocessing.fingerprint import measure_case, summarize
-
-SMALL_TASK_BYTES = 2**30
-"""Memory that is set aside for measuring one case before anything is known of its size."""
+from preprocessing.fingerprint import MeasurementTask, measure_case, summarize
+from preprocessing.footprint import reading_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,8 @@ def measure_dataset(
     *,
     exclude: Sequence[str] = (),
     splits: SplitRequest | None = None,
-    workers: int | None,
+    accepted: Accepted = (),
+    workers: Workers,
     progress: Progress,
 ) -> Measured:
     """Measure a raw dataset; what was measured of single cases is kept as a cache.
@@ -55,8 +56,11 @@ def measure_dataset(
         Cases to leave out of everything.
     splits : SplitRequest, optional
         Tells the patient of each case, which may have several images.
-    workers : int or None
-        Worker processes; None lets the machine decide.
+    accepted : tuple of Acceptance
+        What is accepted although a rule refuses it; goes into the dataset's description. Cases that
+        were read with other choices are read again.
+    workers : int, WorkerPool or None
+        Worker processes, or those that are open; None lets the machine decide.
     progress : Progress
         Told about every case.
 
@@ -74,17 +78,25 @@ def measure_dataset(
         If any case is refused, or has the image files of another one (E-SET-44): lists all
         problems. What was measured of the good cases is kept.
     """
-    dataset = read_dataset(raw, exclude=exclude)
+    dataset = accept(read_dataset(raw, exclude=exclude), accepted)
     dataset = dataset if splits is None else with_patients(dataset, splits)
     folder = workspace.dataset(dataset.description.name)
     files.ensure_writable(folder.path)
     with files.lock(folder.path, f"fingerprint of {dataset.description.name}"):
-        _check_origin(dataset, folder)
-        measured, problems = _measure_cases(dataset, folder, workers=workers, progress=progress)
-        copies, copy_notes = _copies(dataset, measured)
-        refuse_problems(folder.name, [*problems, *copies], len(dataset.cases))
+        check_origin(dataset, folder)
+        outcomes = measure_cases("measuring", dataset, folder, workers=workers, progress=progress)
+        measured = finished(outcomes)
+        names_patients = splits is not None and bool(splits.patients or splits.pattern)
+        copies = settle_copies(dataset, equal_images(measured), may_group=not names_patients)
+        refuse_problems(folder.name, [*failed(outcomes), *copies.problems], len(dataset.cases))
+        dataset = copies.dataset
         fingerprint = summarize(measured, dataset.description.name, cache=folder.measured)
-        notes = (*dataset_notes(measured, dataset.description), *copy_notes, *fingerprint.notes)
+        notes = (
+            *dataset.notes,
+            *dataset_notes(measured, dataset.description),
+            *copies.notes,
+            *fingerprint.notes,
+        )
         fingerprint = replace(fingerprint, notes=notes)
     _tell_returned(folder, dataset, progress)
     for note in fingerprint.notes[:10]:
@@ -100,6 +112,11 @@ def keep_measured(measured: Measured) -> None:
     documents.write(measured.folder.fingerprint_file, measured.fingerprint)
 
 
+def accept(dataset: Dataset, accepted: Accepted) -> Dataset:
+    """Return the dataset with what is accepted of its cases in its description."""
+    return replace(dataset, description=replace(dataset.description, accepted=accepted))
+
+
 def _tell_returned(folder: DatasetFolder, dataset: Dataset, progress: Progress) -> None:
     """Say which cases were left out before and are not any more."""
     if folder.dataset_file.exists():
@@ -108,60 +125,44 @@ def _tell_returned(folder: DatasetFolder, dataset: Dataset, progress: Progress) 
             progress.note(f"note: excluded before and back again: {', '.join(sorted(back))}")
 
 
-def _check_origin(dataset: Dataset, folder: DatasetFolder) -> None:
+def check_origin(dataset: Dataset, folder: DatasetFolder) -> None:
     """Refuse to mix two datasets of one name; a dataset that was moved is the same."""
     if not folder.dataset_file.exists():
         return
-    known = folder.read_dataset().folder
-    if known != dataset.folder and Path(known).is_dir():
+    known = folder.read_dataset().origin
+    if known != dataset.origin and Path(known).exists():
         raise UsageError(
-            f"dataset {folder.name!r}: {dataset.folder} has the name of {known}, which is in "
+            f"dataset {folder.name!r}: {dataset.origin} has the name of {known}, which is in "
             f"{folder.path}",
             hint="rename one of the folders, or choose another --workspace",
         )
 
 
-def _measure_cases(
-    dataset: Dataset, folder: DatasetFolder, *, workers: int | None, progress: Progress
-) -> tuple[list[CaseMeasurement], list[AutosegError]]:
-    tasks = measurement_tasks(dataset, folder)
-    measured: list[CaseMeasurement] = []
-    problems: list[AutosegError] = []
-    progress.start("measuring", len(tasks))
-    count = worker_count(workers, task_bytes=SMALL_TASK_BYTES, tasks=len(tasks))
-    for outcome in run_tasks(measure_case, tasks, workers=count, name=lambda task: task.case.name):
-        progress.advance(outcome.item.case.name)
-        if outcome.value is not None:
-            measured.append(outcome.value)
-        elif outcome.error is not None:
-            problems.append(outcome.error)
-    progress.finish()
-    return measured, problems
+def measure_cases(
+    stage: str, dataset: Dataset, folder: DatasetFolder, *, workers: Workers, progress: Progress
+) -> list[Outcome[MeasurementTask, CaseMeasurement]]:
+    """Measure every case of a dataset; those that were measured before are not read again.
 
-
-def _copies(
-    dataset: Dataset, measured: Sequence[CaseMeasurement]
-) -> tuple[list[AutosegError], list[str]]:
-    """Return a problem or, among cases of one patient, a note for each copy of another case."""
-    patients = dataset.patients or {}
-    problems: list[AutosegError] = []
-    notes = []
-    for first, *others in equal_images(measured):
-        for name in others:
-            what = f"case {name!r}: its image files are byte by byte those of case {first!r}"
-            if name in patients and patients[name] == patients.get(first):
-                notes.append(f"{what}; both are of patient {patients[name]!r}, so of one fold")
-                continue
-            problems.append(
-                DatasetError(
-                    f"{what}; allowed are copies of one patient only: others would train on what "
-                    "they validate",
-                    rule="E-SET-44",
-                    hint="remove one of the two, or name both as one patient under 'patients' in "
-                    "dataset.json",
-                )
-            )
-    return problems, notes
+    Parameters
+    ----------
+    stage : str
+        What the progress calls it.
+    dataset : Dataset
+        The cases.
+    folder : DatasetFolder
+        Keeps what was measured of each case.
+    workers, progress
+        As in `measure_dataset`.
+    """
+    return run_stage(
+        stage,
+        measure_case,
+        measurement_tasks(dataset, folder),
+        name=lambda task: f"case {task.case.name!r}",
+        workers=workers,
+        guessed_bytes=lambda task: reading_bytes(task.case, task.folder),
+        progress=progress,
+    )
 
 
 def refuse_problems(dataset: str, problems: Sequence[AutosegError], cases: int) -> None:

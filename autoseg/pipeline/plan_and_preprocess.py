@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from autoseg.core.acceptance import Accepted
 from autoseg.core.plan import Plan
 from autoseg.execution.progress import Progress
 from autoseg.io.workspace import DatasetFolder, Workspace
 from autoseg.pipeline.fingerprint import keep_measured, measure_dataset
 from autoseg.pipeline.plan import PlanRequest, decide_plan, keep_plan
 from autoseg.pipeline.preprocess import preprocess_cases
+from autoseg.pipeline.stage import Workers, open_case_workers
 
 
 def plan_and_preprocess(
@@ -18,6 +20,7 @@ def plan_and_preprocess(
     *,
     configurations: Sequence[str] | None = None,
     exclude: Sequence[str] = (),
+    accepted: Accepted = (),
     workers: int | None = None,
     progress: Progress,
 ) -> tuple[DatasetFolder, Plan, int]:
@@ -25,7 +28,7 @@ def plan_and_preprocess(
 
     Parameters
     ----------
-    raw, workspace, exclude, workers, progress
+    raw, workspace, exclude, accepted, workers, progress
         As in `autoseg.pipeline.fingerprint.measure_dataset`.
     planning : PlanRequest
         What the plan shall be.
@@ -41,12 +44,19 @@ def plan_and_preprocess(
     int
         Cases that had to be preprocessed.
     """
-    folder, plan = plan_raw(
-        raw, workspace, planning, exclude=exclude, workers=workers, progress=progress
-    )
-    made = preprocess_cases(
-        folder, plan, configurations=configurations, workers=workers, progress=progress
-    )
+    with open_case_workers(workers) as pool:
+        folder, plan = plan_raw(
+            raw,
+            workspace,
+            planning,
+            exclude=exclude,
+            accepted=accepted,
+            workers=pool,
+            progress=progress,
+        )
+        made = preprocess_cases(
+            folder, plan, configurations=configurations, workers=pool, progress=progress
+        )
     return folder, plan, made
 
 
@@ -56,14 +66,15 @@ def plan_raw(
     planning: PlanRequest,
     *,
     exclude: Sequence[str] = (),
-    workers: int | None = None,
+    accepted: Accepted = (),
+    workers: Workers = None,
     progress: Progress,
 ) -> tuple[DatasetFolder, Plan]:
     """Measure and plan a raw dataset; nothing is written until nothing speaks against the plan.
 
     Parameters
     ----------
-    raw, workspace, planning, exclude, workers, progress
+    raw, workspace, planning, exclude, accepted, workers, progress
         As in `plan_and_preprocess`.
 
     Returns
@@ -77,6 +88,7 @@ def plan_raw(
         raw,
         workspace,
         exclude=exclude,
+        accepted=accepted,
         splits=planning.splits,
         workers=workers,
         progress=progress,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from autoseg.core.acceptance import Accepted
 from autoseg.core.dataset import Case, DatasetDescription
 from autoseg.core.errors import (
     AutosegError,
@@ -20,7 +21,7 @@ from autoseg.io import documents, files, images
 from autoseg.io.datasets import images_for_prediction
 from autoseg.io.formats.image_digest import stored_digest
 from autoseg.io.formats.table import sidecar_of, sidecar_places
-from autoseg.io.guard import file_ending
+from autoseg.io.guard import file_ending, is_series
 
 if TYPE_CHECKING:
     from autoseg.inference.model import Model
@@ -44,6 +45,8 @@ class PredictedCase:
     """SHA-256 of the weights of every fold that was averaged."""
     mirror: bool
     """Whether mirrored views were averaged."""
+    accepted: Accepted = ()
+    """What was accepted although a rule refuses it."""
     notes: tuple[str, ...] = ()
     """What the reader repaired or found worth saying."""
 
@@ -88,6 +91,9 @@ class Prediction:
     """Whether to average over mirrored views; None does as the model was trained."""
     overwrite: bool = False
     """Whether files that this model did not write may be replaced."""
+    accepted: Accepted = ()
+    """What is accepted of the images although a rule refuses it; the model's own training does not
+    count."""
 
 
 def predict(request: Prediction, *, progress: Progress) -> PredictionManifest:
@@ -130,10 +136,11 @@ def predict(request: Prediction, *, progress: Progress) -> PredictionManifest:
             f"predicting {len(cases)} case(s) with {model.description.configuration_name}, "
             f"fold(s) {', '.join(map(str, model.folds))}, on {device}"
         )
+        _tell_accepted(request, model, progress)
         progress.start("predicting", len(cases))
         for case in cases:
             try:
-                if not _is_done(recorded.get(case.name), model, case):
+                if not _is_done(recorded.get(case.name), request, model, case):
                     _predict_case(request, model, case, recorded, progress)
             except AutosegError as error:
                 problems.append(error)
@@ -144,6 +151,16 @@ def predict(request: Prediction, *, progress: Progress) -> PredictionManifest:
     _report_problems(problems, len(cases), request.output, manifest)
     assert manifest is not None  # some case was finished
     return manifest
+
+
+def _tell_accepted(request: Prediction, model: "Model", progress: Progress) -> None:
+    """Say what the model's training accepted and this prediction does not."""
+    trained = model.description.dataset.accepted
+    if missing := [each.text for each in trained if each not in request.accepted]:
+        progress.note(
+            f"note: the model was trained on cases with --accept {' --accept '.join(missing)}; "
+            "images to predict are refused there unless it is given here too"
+        )
 
 
 def _predict_case(
@@ -160,7 +177,10 @@ def _predict_case(
     description = model.description
     with memory_errors(case.name):
         image = images.read_case_image(
-            case, len(description.dataset.channels), orientation=description.plan.orientation
+            case,
+            len(description.dataset.channels),
+            orientation=description.plan.orientation,
+            accepted=request.accepted,
         )
 
         def tell(done: int, total: int) -> None:
@@ -179,6 +199,7 @@ def _predict_case(
         output_digest=files.digest(data + (sidecar[1] if sidecar else b"")),
         weights_digests=model.all_digests,
         mirror=model.mirror,
+        accepted=request.accepted,
         notes=image.notes,
     )
     _write_manifest(request, model, recorded)
@@ -188,12 +209,18 @@ def _predict_case(
 
 
 def _output_file(request: Prediction, case: Case) -> Path:
-    return request.output / f"{case.name}{file_ending(Path(case.images[0]))}"
+    return request.output / f"{case.name}{_ending(case)}"
+
+
+def _ending(case: Case) -> str:
+    """Return the ending of a case's segmentation; a DICOM series has none."""
+    return file_ending(Path(case.images[0])) or ".nii.gz"
 
 
 def _check_output(request: Prediction, cases: Sequence[Case]) -> None:
     """Refuse to write segmentations among the images that they are made from."""
-    inputs = {Path(image).resolve().parent for case in cases for image in case.images}
+    images = [Path(image).resolve() for case in cases for image in case.images]
+    inputs = {image if is_series(image) else image.parent for image in images}
     if request.output.resolve() in inputs:
         raise UsageError(
             f"{request.output}: holds the images; segmentations need a folder of their own",
@@ -211,7 +238,7 @@ def _recorded_cases(request: Prediction, cases: Sequence[Case]) -> dict[str, Pre
     """
     path = request.output / MANIFEST
     present = documents.read_stored(path, PredictionManifest).cases if path.exists() else ()
-    endings = {file_ending(Path(image)) for case in cases for image in case.images}
+    endings = {_ending(case) for case in cases}
     recorded = {}
     for record in present:
         for output in (request.output / f"{record.case}{ending}" for ending in endings):
@@ -228,12 +255,14 @@ def _recorded_cases(request: Prediction, cases: Sequence[Case]) -> dict[str, Pre
     return recorded
 
 
-def _is_done(record: PredictedCase | None, model: "Model", case: Case) -> bool:
+def _is_done(record: PredictedCase | None, request: Prediction, model: "Model", case: Case) -> bool:
     """Tell whether a recorded segmentation was made by this model from these files."""
     return (
         record is not None
         and (record.weights_digests, record.mirror) == (model.all_digests, model.mirror)
-        and record.input_digests == tuple(stored_digest(Path(image)) for image in case.images)
+        and record.accepted == request.accepted
+        and record.input_digests
+        == tuple(stored_digest(Path(image), request.accepted) for image in case.images)
     )
 
 

@@ -2,22 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 
-from autoseg.core.errors import ResourceError
+from autoseg.core.errors import AutosegError, PartialError, RefusedCasesError, ResourceError
 from autoseg.core.fingerprint import Fingerprint
-from autoseg.core.geometry import Box
 from autoseg.core.plan import Plan
-from autoseg.execution.executor import run_tasks
-from autoseg.execution.machine import free_disk_bytes, worker_count
+from autoseg.execution.machine import free_disk_bytes, inspect_machine, size_text
 from autoseg.execution.progress import Progress
+from autoseg.execution.workers import WorkerPool
 from autoseg.io import files
 from autoseg.io.store import has_record
 from autoseg.io.workspace import DatasetFolder
-from autoseg.pipeline.fingerprint import refuse_problems
-from preprocessing.case import plan_resampling, raw_grid
-from preprocessing.runner import BYTES_PER_VOXEL, PreprocessingTask, grid_key, preprocess_case
+from autoseg.pipeline.stage import Workers, count_workers, failed, finished, run_stage
+from preprocessing.footprint import footprint
+from preprocessing.runner import PreprocessingTask, grid_key, preprocess_case
 
 
 def preprocess_cases(
@@ -25,7 +23,7 @@ def preprocess_cases(
     plan: Plan,
     *,
     configurations: Sequence[str] | None = None,
-    workers: int | None,
+    workers: Workers,
     progress: Progress,
 ) -> int:
     """Preprocess every case of a planned dataset that is not stored yet.
@@ -38,8 +36,8 @@ def preprocess_cases(
         Its plan.
     configurations : sequence of str, optional
         Names of the configurations to prepare; all if left out.
-    workers : int or None
-        Worker processes; None lets the machine decide.
+    workers : int, WorkerPool or None
+        Worker processes, or those that are open; None lets the machine decide.
     progress : Progress
         Told about every case.
 
@@ -50,8 +48,10 @@ def preprocess_cases(
 
     Raises
     ------
+    PartialError
+        If some cases are refused, or are too large for the memory: lists all; the others are kept.
     RefusedCasesError
-        If a case is refused: lists all problems; the other cases are kept.
+        If all are.
     ResourceError
         If the disk is too small for what is to be made.
     """
@@ -60,7 +60,7 @@ def preprocess_cases(
     stores = _stores(folder, plan, names)
     with files.lock(folder.path / "preprocessed", f"preprocessing of {folder.name}"):
         needed = estimate(fingerprint, plan, stores, len(dataset.description.channels))
-        count = worker_count(workers, task_bytes=needed.memory_bytes, tasks=len(dataset.cases))
+        count = count_workers(workers, tasks=len(dataset.cases), task_bytes=needed.memory_bytes)
         progress.note(_announce(needed, folder, names, count))
         tasks = [
             PreprocessingTask(
@@ -69,21 +69,41 @@ def preprocess_cases(
                 description=dataset.description,
                 plan=plan,
                 stores=stores,
+                threads=max(1, inspect_machine().cores // max(count, 1)),
             )
             for case in dataset.cases
         ]
-        made, problems = 0, []
-        progress.start("preprocessing", len(tasks))
-        for outcome in run_tasks(
-            preprocess_case, tasks, workers=count, name=lambda task: task.case.name
-        ):
-            progress.advance(outcome.item.case.name)
-            made += bool(outcome.value)
-            if outcome.error is not None:
-                problems.append(outcome.error)
-        progress.finish()
-    refuse_problems(folder.name, problems, len(tasks))
+        outcomes = run_stage(
+            "preprocessing",
+            preprocess_case,
+            tasks,
+            name=lambda task: f"case {task.case.name!r}",
+            workers=workers if isinstance(workers, WorkerPool) else count,
+            memory_bytes=lambda task: needed.by_case.get(task.case.name, 0),
+            progress=progress,
+        )
+    made = sum(finished(outcomes))
+    _refuse(folder.name, failed(outcomes), len(tasks), made)
     return made
+
+
+def _refuse(name: str, problems: Sequence[AutosegError], cases: int, made: int) -> None:
+    """Raise one error for all cases that could not be preprocessed, if there are any."""
+    if len(problems) == cases > 0:
+        raise RefusedCasesError(
+            f"dataset {name!r}: all {cases} cases are refused; nothing was preprocessed",
+            tuple(problems),
+            hint="mend them, then run the same command again",
+        )
+    if problems:
+        raise PartialError(
+            f"dataset {name!r}: {len(problems)} of {cases} cases could not be preprocessed; the "
+            "others are done and kept",
+            tuple(problems),
+            hint="mend these cases, or leave them out by --exclude when planning, then run the "
+            "same command again",
+            result={"dataset": name, "made": made},
+        )
 
 
 def _stores(
@@ -100,10 +120,15 @@ def _stores(
 class Estimate:
     """What preprocessing will take at most."""
 
-    memory_bytes: int
-    """Memory of the process that works on the largest case."""
+    by_case: dict[str, int]
+    """Memory of the process that works on each case, by name."""
     disk_bytes: int
-    """Disk that is still to be filled."""
+    """Disk that is still to be filled, before compression."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory that the largest case takes."""
+        return max(self.by_case.values(), default=0)
 
 
 def estimate(
@@ -122,19 +147,14 @@ def estimate(
     channels : int
         Image channels.
     """
-    largest = disk_voxels = 0
+    names = [name for name, _ in stores]
+    by_case, disk = {}, 0
     for case in fingerprint.cases:
-        largest = max(largest, prod(case.shape))
-        cut = Box(start=(0,) * len(case.shape), stop=case.shape_after_crop)
-        grid = raw_grid(case.shape, case.spacing, cut.permuted(plan.axis_order), plan)
-        for name, folder in stores:
-            voxels = prod(plan_resampling(grid, plan.configuration(name)).shape)
-            largest = max(largest, voxels)
-            disk_voxels += 0 if has_record(folder, case.name) else voxels
-    return Estimate(
-        memory_bytes=largest * channels * BYTES_PER_VOXEL,
-        disk_bytes=disk_voxels * (4 * channels + 1),
-    )
+        needed = footprint(case, plan, names, channels)
+        by_case[case.name] = needed.memory_bytes
+        for on_grid, (_, place) in zip(needed.disk_bytes, stores, strict=True):
+            disk += 0 if has_record(place, case.name) else on_grid
+    return Estimate(by_case=by_case, disk_bytes=disk)
 
 
 def _announce(needed: Estimate, folder: DatasetFolder, names: Sequence[str], count: int) -> str:
@@ -142,13 +162,14 @@ def _announce(needed: Estimate, folder: DatasetFolder, names: Sequence[str], cou
     free = free_disk_bytes(folder.path)
     if needed.disk_bytes > free:
         raise ResourceError(
-            f"{folder.path}: preprocessing needs up to {needed.disk_bytes / 2**30:.1f} GiB of "
-            f"disk, {free / 2**30:.1f} GiB are free",
+            f"{folder.path}: preprocessing needs up to {size_text(needed.disk_bytes)} of disk, "
+            f"{size_text(free)} are free",
             rule="E-RES-63",
             hint="free some space, or choose a --workspace on another disk",
         )
+    memory = inspect_machine().budget_bytes
     return (
-        f"preprocessing {', '.join(names)} with {count or 1} worker(s), "
-        f"up to {needed.memory_bytes / 2**20:.0f} MiB each, "
-        f"at most {needed.disk_bytes / 2**20:.0f} MiB of disk"
+        f"preprocessing {', '.join(names)} with {count or 1} worker(s), up to "
+        f"{size_text(needed.memory_bytes)} each of the {size_text(memory)} that may be used, at "
+        f"most {size_text(needed.disk_bytes)} of {size_text(free)} of disk"
     )

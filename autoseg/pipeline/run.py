@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
+from autoseg.core.acceptance import Accepted
 from autoseg.core.plan import Plan
 from autoseg.core.training_config import TrainingConfig
 from autoseg.evaluation.summary import Summary
@@ -35,6 +36,8 @@ class RunRequest:
     """Folds to train; empty for all."""
     exclude: tuple[str, ...] = ()
     """Cases to leave out."""
+    accepted: Accepted = ()
+    """What is accepted although a rule refuses it."""
     run: str = "default"
     """Name of the run."""
     device: str = "auto"
@@ -74,6 +77,7 @@ def run(request: RunRequest, *, progress: Progress, started: float | None = None
         request.workspace,
         request.planning,
         exclude=request.exclude,
+        accepted=request.accepted,
         workers=request.workers,
         progress=progress,
     )

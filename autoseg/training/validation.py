@@ -84,12 +84,18 @@ def _validate_case(
     if done is not None and done.previous_key == case.previous_key:
         return done.scores
     plan, labels = model.description.plan, dataset.description.labels
-    geometry = case.record.geometry
+    geometry, accepted = case.record.geometry, dataset.description.accepted
     grid = raw_grid(geometry.shape, geometry.spacing, case.record.crop, plan)
     previous = None if case.previous is None else case.previous[...]
     predicted = model.label_map(model.logits(case.arrays.image[...], previous), grid)
     images.write_segmentation(prediction, labels.to_file(predicted), geometry)
-    expected = images.read_segmentation(reference, labels, orientation=plan.orientation)
+    expected = images.read_segmentation(
+        reference,
+        raw.labels_in_file(labels),
+        orientation=plan.orientation,
+        accepted=accepted,
+    )
+    expected = images.on_grid_of(geometry, expected, raw.name, accepted=accepted)
     scored = CaseScores(
         case=raw.name,
         overlaps=overlap_per_label(expected.voxels, predicted, labels),

@@ -172,8 +172,9 @@ def test_colors_beyond_255_are_refused_with_the_case(make, capsys):
     images["b"][3, 4, 5] = 300
     cases = {name: (gz(make, image), segmentation) for name, image in images.items()}
     raw = write_dataset(make, cases, "rgb_to_0_1")
-    assert main(["plan_and_preprocess", "-d", str(raw), "--workers", "0"]) == 3
+    assert main(["plan_and_preprocess", "-d", str(raw), "--workers", "0"]) == 4
     message = capsys.readouterr().err
+    assert "1 of 3 cases could not be preprocessed; the others are done and kept" in message
     assert "error: E-VAL-41 case 'b': channel 0 holds values from " in message
     assert " to 300; allowed in a channel called rgb_to_0_1 are 0 to 255" in message
     assert "hint: call the channel otherwise in dataset.json" in message

@@ -324,8 +324,10 @@ FILES = [
         GeometryError,
         r"sform is singular",
     ),
-    Fault("E-GEO-18", "metre", "a.nii", broken(xyzt_units=1), GeometryError, r"units are metre"),
-    Fault("E-GEO-18", "micron", "a.nii", broken(xyzt_units=3), GeometryError, r"units are micron"),
+    Fault("E-GEO-18", "metre", "a.nii", broken(xyzt_units=1), GeometryError, r"units are 'metre'"),
+    Fault(
+        "E-GEO-18", "micron", "a.nii", broken(xyzt_units=3), GeometryError, r"units are 'micron'"
+    ),
     Fault(
         "E-GEO-19",
         "anisotropy",

@@ -51,18 +51,18 @@ def test_bands_are_narrow():
     assert max(band.weights.shape[1] for band in axis_bands(384, 300, 3)) <= 41 + 2 * 14
 
 
-def test_linear_neighbors_of_five_voxels_made_of_three():
-    # Centers lie at -1/5, 2/5, 1, 8/5 and 11/5: tenths, of which 10 make a voxel.
-    found = linear_neighbors(3, 5)
-    assert found.low.tolist() == [0, 0, 1, 1, 2]
-    assert found.high.tolist() == [0, 1, 2, 2, 2]
-    assert found.high_weight.tolist() == [8, 4, 0, 6, 2]
-    assert (found.low_weight + found.high_weight).tolist() == [10] * 5
+def test_linear_neighbors_of_eight_voxels_made_of_four():
+    # Centers lie at -1/4, 1/4, 3/4, 5/4 ... 13/4; the first and the last are beyond the edge.
+    found = linear_neighbors(4, 8)
+    assert found.low.tolist() == [0, 0, 0, 1, 1, 2, 2, 3]
+    assert found.high.tolist() == [1, 1, 1, 2, 2, 3, 3, 3]
+    assert found.high_weight.tolist() == [0, 0.25, 0.75, 0.25, 0.75, 0.25, 0.75, 0]
+    assert (found.low_weight + found.high_weight).tolist() == [1] * 8
 
 
 @pytest.mark.parametrize(("n_in", "n_out"), [(9, 14), (14, 9), (301, 77), (1, 6)])
 def test_linear_neighbors_are_the_linear_matrix(n_in, n_out):
     found, matrix = linear_neighbors(n_in, n_out), np.zeros((n_out, n_in))
-    np.add.at(matrix, (range(n_out), found.low), found.low_weight / (2 * n_out))
-    np.add.at(matrix, (range(n_out), found.high), found.high_weight / (2 * n_out))
+    np.add.at(matrix, (range(n_out), found.low), found.low_weight)
+    np.add.at(matrix, (range(n_out), found.high), found.high_weight)
     np.testing.assert_allclose(matrix, axis_matrix(n_in, n_out, 1), atol=1e-6)

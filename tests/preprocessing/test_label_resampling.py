@@ -79,10 +79,16 @@ def test_segmentation_with_a_separate_axis_takes_whole_slices(shape, wanted, axi
     np.testing.assert_array_equal(resampled[clear], expected[clear])
 
 
-def test_segmentation_ties_go_to_the_smaller_label():
-    # Halving averages neighbors: each pair below is a tie of 1/2 to 1/2.
+def test_tie_goes_to_the_nearest_voxel():
+    # Halving averages neighbors: each pair below is a tie, and the second one counts as nearest.
     pairs = np.array([[0, 7], [7, 0], [7, 9], [9, 7], [9, 9]], np.uint16)
-    np.testing.assert_array_equal(resample_segmentation(pairs, (5, 1)), [[0], [0], [7], [7], [9]])
+    np.testing.assert_array_equal(resample_segmentation(pairs, (5, 1)), [[7], [0], [9], [7], [9]])
+
+
+def test_tie_goes_to_the_smallest_of_the_best_where_the_nearest_is_not_among_them():
+    # Eight voxels become one: 1 and 2 have three each, 3 has two, one of them the nearest.
+    block = np.array([[[3, 1], [1, 1]], [[2, 2], [2, 3]]], np.uint8)
+    assert resample_segmentation(block, (1, 1, 1)).tolist() == [[[1]]]
 
 
 def test_labels_that_lie_between_others_do_not_appear():
@@ -132,13 +138,15 @@ def test_every_voxel_at_a_boundary_of_many_labels_is_counted_exactly(separate):
     np.testing.assert_array_equal(resampled[clear], expected[clear])
 
 
-def test_ties_of_three_axes_are_true_ties():
-    # 3 voxels to 2: the weights 3/4 and 1/4 of each axis have no error in their sums. The eight
-    # corners of the first voxel weigh 27, 9, 9, 3, 9, 3, 3 and 1 of 64.
+def test_shares_of_three_axes_are_added_up_exactly():
+    # 3 voxels to 2: the weights 3/4 and 1/4 of each axis are exact. The eight corners of the first
+    # voxel weigh 27, 9, 9, 3, 9, 3, 3 and 1 of 64.
     corner = np.full((3, 3, 3), 9, np.uint8)
     corner[0, 0, 0], corner[0, 0, 1], corner[0, 1, 0] = 5, 2, 2  # 27 for 5, 18 for 2, 19 for 9
     assert resample_segmentation(corner, (2, 2, 2))[0, 0, 0] == 5
-    corner[1, 0, 0] = 2  # 27 for 5, 27 for 2, 10 for 9
+    corner[1, 0, 0] = 2  # 27 for 5, which is the nearest, 27 for 2, 10 for 9
+    assert resample_segmentation(corner, (2, 2, 2))[0, 0, 0] == 5
+    corner[0, 1, 1] = 2  # 30 for 2
     assert resample_segmentation(corner, (2, 2, 2))[0, 0, 0] == 2
 
 

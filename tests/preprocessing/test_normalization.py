@@ -27,7 +27,7 @@ def scheme(name, *, inside=False, low=-2.0, high=20.0, mean=4.0, std=2.0):
 
 def normalized(values, name, mask=EVERYWHERE, **options):
     image = np.array([values], np.float32)
-    return normalize(image, mask, [scheme(name, **options)])[0]
+    return normalize(image, mask, [scheme(name, **options)])[0][0]
 
 
 def test_zscore_has_mean_0_and_population_deviation_1():
@@ -54,7 +54,7 @@ def test_zscore_is_accurate_far_from_zero():
     # In float32 the mean of so many large values would be off by more than their deviation.
     image = np.full((1, 200, 300, 10), 100_000, np.float32)
     image[:, ::2] += 1
-    result = normalize(image, np.ones(image.shape[1:], bool), [scheme("zscore")])
+    result, _ = normalize(image, np.ones(image.shape[1:], bool), [scheme("zscore")])
     np.testing.assert_allclose(result[0, :2, 0, 0], [1, -1], rtol=0.02)
 
 
@@ -96,6 +96,28 @@ def test_each_channel_has_its_scheme_and_the_image_is_left_unchanged():
     image = np.array([[[0, 51]], [[0, 4]], [[-5, 9]]], np.float32)
     before = image.copy()
     schemes = [scheme("rgb_to_0_1"), scheme("ct"), scheme("none")]
-    result = normalize(image, np.ones((1, 2), bool), schemes)
+    result, _ = normalize(image, np.ones((1, 2), bool), schemes)
     np.testing.assert_allclose(result, [[[0, 0.2]], [[-2, 0]], [[-5, 9]]], rtol=1e-6)
     np.testing.assert_array_equal(image, before)
+
+
+def test_scalings_tell_what_was_done_to_each_channel():
+    image = np.array([[[1, 3], [5, 7]]] * 3, np.float32)
+    schemes = [scheme("zscore"), scheme("ct", std=2.5), scheme("rescale_to_0_1")]
+    _, (zscore, ct, rescale) = normalize(image, EVERYWHERE, schemes)
+    assert (zscore.shift, zscore.divisor, zscore.low) == (4.0, 5**0.5, None)
+    assert (ct.low, ct.high, ct.shift, ct.divisor) == (-2.0, 20.0, 4.0, 2.5)
+    assert (rescale.shift, rescale.divisor) == (1.0, 6.0)
+
+
+def test_turned_view_gives_a_contiguous_copy_of_the_same_numbers():
+    view = np.random.default_rng(2).normal(size=(1, 5, 7, 3)).astype(np.float32)
+    turned = view.transpose(0, 3, 1, 2)
+    inside = turned[0] > -1
+    for name, heeds in (("zscore", True), ("ct", False)):
+        asked = [scheme(name, inside=heeds)]
+        result, _ = normalize(turned, inside, asked)
+        assert result.flags.c_contiguous
+        np.testing.assert_allclose(
+            result, normalize(turned.copy(), inside.copy(), asked)[0], rtol=1e-6
+        )

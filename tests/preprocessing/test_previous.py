@@ -45,7 +45,7 @@ def task(tmp_path, plan_of, configuration_of):
         image=cut,
         segmentation=cut[0].astype(np.uint8),
         nonzero=cut[0] == 0,
-        foreground=np.zeros((0, 3), np.int32),
+        foreground=np.zeros(0, np.uint32),
     )
     store.write_case(tmp_path / "cases", record, arrays)
     configuration = configuration_of((3.0, 1.0, 1.0), (8, 16, 8))

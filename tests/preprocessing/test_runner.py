@@ -69,5 +69,6 @@ def test_stored_image_is_smoothed_as_its_configuration_says(tmp_path, plan_of, p
         image = images.read_image(tmp_path / "a.nii.gz")
         cropped = crop_image(image.voxels, image.geometry.spacing, plan)
         np.testing.assert_array_equal(stored[-1], resample_case(cropped, configuration)[0])
+        assert store.read_record(folder, "a").encoding.dtype == "float32"  # noise has tiny steps
     assert [array.shape for array in stored] == [(1, 7, 12, 5)] * 2  # 22, 15 and 10 mm
     assert stored[1].std() < 0.5 * stored[0].std()

@@ -7,7 +7,7 @@ import pytest
 
 from autoseg.core.fingerprint import CaseMeasurement, SymmetricPair, Symmetry
 from autoseg.core.labels import Labels
-from preprocessing.symmetry import summarize_symmetries, symmetric_pairs
+from preprocessing.symmetry import locate_labels, summarize_symmetries, symmetric_pairs
 
 SHAPE = (12, 14, 31)
 LABELS = Labels(names=("background", "one", "two", "three"))
@@ -22,7 +22,8 @@ def painted(*boxes, shape=SHAPE):
 
 
 def found(label_map, labels=LABELS):
-    return {(p.axis, p.first, p.second): p.dice for p in symmetric_pairs(label_map, labels)}
+    pairs = symmetric_pairs(label_map, locate_labels(label_map, labels))
+    return {(p.axis, p.first, p.second): p.dice for p in pairs}
 
 
 def slow_pairs(label_map, count):

@@ -3,20 +3,25 @@
 import hashlib
 from pathlib import Path
 
+from autoseg.core.acceptance import Accepted
 from autoseg.core.errors import InputError, ResourceError
 from autoseg.io.formats.metaimage_header import parse_metaimage
 from autoseg.io.formats.tiff_sidecar import TIFF_ENDINGS, sidecar_names
 from autoseg.io.formats.volume_header import LONGEST_HEADER_BYTES
-from autoseg.io.guard import Hasher, check_regular, file_ending
+from autoseg.io.guard import Hasher, check_regular, file_ending, is_series
+from autoseg.io.named_series import with_named_series
 
 
-def stored_digest(path: Path) -> str:
+def stored_digest(path: Path, accepted: Accepted = ()) -> str:
     """Return the digest that the reader gives to a file: `autoseg.io.guard.Guarded.digest`.
 
     Parameters
     ----------
     path : Path
-        Image or segmentation; its data file or sidecar is taken in behind it.
+        Image or segmentation; its data file or sidecar is taken in behind it. Or a folder that
+        holds a DICOM series.
+    accepted : tuple of Acceptance
+        Names the series of a folder that holds several.
 
     Raises
     ------
@@ -26,6 +31,10 @@ def stored_digest(path: Path) -> str:
         If the file, its data file or its sidecar cannot be read; a data file that is missing is
         the reader's to refuse.
     """
+    if is_series(path):
+        from autoseg.io.dicom import series_digest
+
+        return with_named_series(lambda name: series_digest(path, series=name), accepted)
     hasher = hashlib.sha256()
     _take_in(hasher, path)
     for part in _belonging(path):

@@ -14,11 +14,10 @@ from autoseg.io.formats.volume_header import (
     LONGEST_HEADER_BYTES,
     VolumeHeader,
     check_edges,
-    check_unit,
     elsewhere,
     header_lines,
     numbers,
-    placeless,
+    other_unit,
     refused_type,
     too_many_axes,
     unsupported,
@@ -76,8 +75,7 @@ def parse_metaimage(data: bytes | bytearray, where: str) -> VolumeHeader:
         E-FILE-02 if the file ends within the header, E-FILE-08 for variants that are not read,
         E-FILE-09 if a value is impossible, E-FILE-10 if the voxels are in a foreign file.
     GeometryError
-        E-GEO-14 if left and right are unknown, E-GEO-17 for impossible numbers, E-GEO-18 for other
-        units than mm, E-GEO-26 for too many axes.
+        E-GEO-17 for impossible numbers, E-GEO-26 for too many axes.
     VoxelError
         E-VAL-30 for voxels that are no numbers.
 
@@ -92,7 +90,10 @@ def parse_metaimage(data: bytes | bytearray, where: str) -> VolumeHeader:
         raise impossible(where, f"no ElementDataFile within {LONGEST_HEADER_BYTES} bytes ends it")
     fields = _fields(header_lines(data[: end.end() - 1], where), where)
     sizes, channel_axis = _axes(fields, where)
-    _check_place(fields, len(whole_sizes(fields, where)), where)
+    missing = _missing_place(fields)
+    edges = _edges(fields, len(whole_sizes(fields, where)), where)
+    if not missing:
+        _check_place(fields, len(whole_sizes(fields, where)), where)
     name = fields.get("ElementType", "not stated")
     if name not in _TYPES:
         if name.startswith("MET_") and name.endswith(("_ARRAY", "_MATRIX", "STRING", "OTHER")):
@@ -106,6 +107,9 @@ def parse_metaimage(data: bytes | bytearray, where: str) -> VolumeHeader:
         encoding=_encoding(fields, where),
         length=end.end(),
         data_file=_data_file(fields["ElementDataFile"], where),
+        unit=other_unit(fields.get("DistanceUnits", "")),
+        placeless=missing,
+        edges=edges if missing else (),
     )
 
 
@@ -147,12 +151,28 @@ def _axes(fields: dict[str, str], where: str) -> tuple[tuple[int, ...], int | No
     return sizes, 3 if len(sizes) == 4 else None
 
 
+def _missing_place(fields: dict[str, str]) -> str:
+    """Say why left and right are unknown, or return an empty string."""
+    needed = ("TransformMatrix", "Offset", _edges_field(fields))
+    missing = [name for name in needed if name not in fields]
+    return f"its header has no {' and no '.join(missing)}" if missing else ""
+
+
+def _edges_field(fields: dict[str, str]) -> str:
+    return "ElementSpacing" if "ElementSpacing" in fields else "ElementSize"
+
+
+def _edges(fields: dict[str, str], dimension: int, where: str) -> tuple[float, ...]:
+    """Return the voxel edges by spatial axis, if the header states any."""
+    field = _edges_field(fields)
+    if field not in fields:
+        return ()
+    edges = numbers(fields[field], dimension, field, where)
+    check_edges(edges, field, where)
+    return edges[:3]
+
+
 def _check_place(fields: dict[str, str], dimension: int, where: str) -> None:
-    edges = "ElementSpacing" if "ElementSpacing" in fields else "ElementSize"
-    missing = [name for name in ("TransformMatrix", "Offset", edges) if name not in fields]
-    if missing:
-        raise placeless(where, f"its header has no {' and no '.join(missing)}")
-    check_edges(numbers(fields[edges], dimension, edges, where), edges, where)
     numbers(fields["Offset"], dimension, "Offset", where)
     matrix = numbers(fields["TransformMatrix"], dimension**2, "TransformMatrix", where)
     for axis in range(dimension):
@@ -164,7 +184,6 @@ def _check_place(fields: dict[str, str], dimension: int, where: str) -> None:
                 rule="E-GEO-17",
                 hint="export the image again with its orientation, or correct its header",
             )
-    check_unit(fields.get("DistanceUnits", ""), where)
 
 
 def _encoding(fields: dict[str, str], where: str) -> Literal["raw", "zlib"]:

@@ -6,10 +6,12 @@ from typing import Any, Final
 
 import numpy as np
 
+from autoseg.core.acceptance import Accepted
 from autoseg.core.errors import GeometryError, VoxelError
 from autoseg.core.geometry import Array, Geometry, Orientation
 from autoseg.io.formats.nifti_geometry import placement
 from autoseg.io.formats.nifti_header import Header, parse_header
+from autoseg.io.guard import Guarded
 from autoseg.io.voxels import Decoded
 
 _DTYPES: Final = {
@@ -41,22 +43,27 @@ _QFORM_TOLERANCE: Final = 1e-4
 """Largest error of a qform entry, in voxels, with which the qform is still written."""
 
 
-def decode_nifti(data: bytes | bytearray, *, orientation: Orientation, where: str) -> Decoded:
+def decode_nifti(
+    guarded: Guarded, orientation: Orientation, where: str, accepted: Accepted = ()
+) -> Decoded:
     """Decode a guarded NIfTI file.
 
     Parameters
     ----------
-    data : bytes
-        Decompressed file.
+    guarded : Guarded
+        The file, decompressed.
     orientation : Orientation
         How arrays are to be turned.
     where : str
         Names the file in errors.
+    accepted : tuple of Acceptance
+        As in `autoseg.io.formats.nifti_geometry.placement`.
 
     Returns
     -------
     Decoded
-        3D, with one channel per volume; a 2D file is one slice. The voxels are a view of ``data``.
+        3D, with one channel per volume; a 2D file is one slice. The voxels are a view of the
+        guarded data.
 
     Raises
     ------
@@ -65,6 +72,7 @@ def decode_nifti(data: bytes | bytearray, *, orientation: Orientation, where: st
     GeometryError
         As in `autoseg.io.formats.nifti_geometry.placement`, and E-GEO-26 for 1 axis or more than 4.
     """
+    data = guarded.data
     layout = parse_header(data, where)
     if layout.datatype not in _DTYPES:
         raise VoxelError(
@@ -75,7 +83,7 @@ def decode_nifti(data: bytes | bytearray, *, orientation: Orientation, where: st
         )
     spatial, volumes, notes = _split_axes(layout.shape, where)
     header = _nibabel_header(data, layout)
-    placed = placement(header, spatial, orientation=orientation, where=where)
+    placed = placement(header, spatial, orientation=orientation, where=where, accepted=accepted)
     slope, intercept, scaling_notes = _scaling(header)
     voxels: Array = np.frombuffer(
         data,

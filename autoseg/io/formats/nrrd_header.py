@@ -3,6 +3,7 @@
 Only attached headers (``.nrrd``) are read, and only those that say where left and right are.
 """
 
+import math
 import re
 from typing import Final, Literal
 
@@ -13,12 +14,12 @@ from autoseg.io.formats.volume_header import (
     BLANKS,
     LONGEST_HEADER_BYTES,
     VolumeHeader,
-    check_unit,
+    check_edges,
     elsewhere,
     header_lines,
     misplaced,
     numbers,
-    placeless,
+    other_unit,
     refused_type,
     too_many_axes,
     unsupported,
@@ -50,6 +51,7 @@ _ANATOMICAL: Final = {
 }
 _END: Final = re.compile(rb"\r?\n\r?\n")
 _FIELD: Final = re.compile(r"([^:]+):(=?) *(.*)")
+_BLANK: Final = re.compile(f"[{BLANKS}]+")
 _VECTOR: Final = re.compile(r"\(([^()]*)\)|none", re.IGNORECASE)
 
 
@@ -67,8 +69,7 @@ def parse_nrrd(data: bytes | bytearray, where: str) -> VolumeHeader:
         E-FILE-02 if the file ends within the header, E-FILE-08 for variants that are not read,
         E-FILE-09 if a value is impossible, E-FILE-10 if the voxels are in another file.
     GeometryError
-        E-GEO-14 if left and right are unknown, E-GEO-17 for impossible numbers, E-GEO-18 for other
-        units than mm, E-GEO-26 for too many axes.
+        E-GEO-17 for impossible numbers, E-GEO-26 for too many axes.
     VoxelError
         E-VAL-30 for complex numbers, matrices and their kind.
 
@@ -88,13 +89,17 @@ def parse_nrrd(data: bytes | bytearray, where: str) -> VolumeHeader:
     sizes = whole_numbers(fields.get("sizes", ""), dimension, "sizes", where)
     directions = _directions(fields, dimension, where)
     channel_axis = _channel_axis(fields, sizes, directions, where)
-    _check_place(fields, sizes, directions, channel_axis, where)
+    _check_place(fields, directions, where)
+    missing = "" if len(sizes) - (channel_axis is not None) == 2 else _missing_place(fields)
     return VolumeHeader(
         sizes=sizes,
         channel_axis=channel_axis,
         dtype=_dtype(fields, where),
         encoding=_encoding(fields, where),
         length=end.end(),
+        unit=other_unit(*re.findall('"([^"]*)"', fields.get("spaceunits", ""))[:3]),
+        placeless=missing,
+        edges=_edges(fields, directions, channel_axis, where) if missing else (),
     )
 
 
@@ -157,32 +162,48 @@ def _channel_axis(
     return others[0]
 
 
-def _check_place(
-    fields: dict[str, str],
-    sizes: tuple[int, ...],
-    directions: list[str | None],
-    channel_axis: int | None,
-    where: str,
-) -> None:
+def _check_place(fields: dict[str, str], directions: list[str | None], where: str) -> None:
     vectors = [vector for vector in directions if vector is not None]
     for vector in vectors:
-        numbers(vector.replace(",", " "), len(vectors), "a vector of the space directions", where)
+        _vector(vector, len(vectors), where)
     origin = fields.get("spaceorigin")
     if origin is not None:
         numbers(origin.strip("()").replace(",", " "), len(vectors), "space origin", where)
-    for unit in re.findall('"([^"]*)"', fields.get("spaceunits", ""))[:3]:
-        check_unit(unit, where)
-    if len(sizes) - (channel_axis is not None) == 2:
-        return  # a flat image: no reader knows where it lies
+
+
+def _vector(text: str, length: int, where: str) -> tuple[float, ...]:
+    field = "a vector of the space directions"
+    return numbers(text.replace(",", " "), length, field, where)
+
+
+def _missing_place(fields: dict[str, str]) -> str:
+    """Say why left and right of a volume are unknown; of a flat image, no reader knows them."""
     space = fields.get("space", "").lower().removesuffix("-time").removesuffix("t")
-    if space not in _ANATOMICAL or not vectors or origin is None:
-        raise placeless(
-            where,
-            f"its space is {fields.get('space', 'not stated')!r}, its space directions are "
-            f"{fields.get('spacedirections', 'not stated')[:80]!r}, its space origin is "
-            f"{fields.get('spaceorigin', 'not stated')[:80]!r}; all are needed, with an "
-            "anatomical space",
-        )
+    directions, origin = fields.get("spacedirections"), fields.get("spaceorigin")
+    if space in _ANATOMICAL and directions is not None and origin is not None:
+        return ""
+    return (
+        f"its space is {fields.get('space', 'not stated')!r}, its space directions are "
+        f"{(directions or 'not stated')[:80]!r}, its space origin is "
+        f"{(origin or 'not stated')[:80]!r}; all are needed, with an anatomical space"
+    )
+
+
+def _edges(
+    fields: dict[str, str], directions: list[str | None], channel_axis: int | None, where: str
+) -> tuple[float, ...]:
+    """Return the voxel edges that a header without a place states all the same, if any."""
+    vectors = [vector for vector in directions if vector is not None]
+    words = _BLANK.split(fields.get("spacings", "").strip(BLANKS))
+    if vectors:
+        edges = tuple(math.hypot(*_vector(vector, len(vectors), where)) for vector in vectors)
+    elif words != [""]:
+        spatial = [word for axis, word in enumerate(words) if axis != channel_axis]
+        edges = numbers(" ".join(spatial), len(spatial), "spacings", where)
+    else:
+        return ()
+    check_edges(edges, "spacing", where)
+    return edges
 
 
 def _dtype(fields: dict[str, str], where: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from autoseg.core.acceptance import Accepted, accepted_note, choice_of, offer
 from autoseg.core.errors import GeometryError
 from autoseg.core.geometry import Geometry, Orientation
 
@@ -26,6 +27,16 @@ NOTED_ANISOTROPY: Final = 50.0
 """Ratio of coarsest to finest spacing above which a note is made."""
 LARGEST_ANISOTROPY: Final = 1000.0
 """Ratio of coarsest to finest spacing above which a file is refused."""
+MILLIMETERS: Final = {
+    unit: factor
+    for factor, units in {
+        1000.0: "m meter metre meters metres",
+        10.0: "cm centimeter centimetre centimeters centimetres",
+        0.001: "um µm micron microns micrometer micrometre micrometers micrometres",
+    }.items()
+    for unit in units.split()
+}
+"""Length of a unit in mm."""
 REEXPORT: Final = "export the image again with its orientation, or correct its header"
 """Hint for a file whose place in space is unknown or impossible."""
 
@@ -132,6 +143,73 @@ def check_spacing(affine: Affine, where: str) -> list[str]:
     if ratio > NOTED_ANISOTROPY:
         notes.append(f"spacing {rounded(edges)} mm is very anisotropic")
     return notes
+
+
+def unit_in_millimeters(unit: str, where: str, accepted: Accepted) -> tuple[float, list[str]]:
+    """Return what a file's lengths are to be multiplied by, and a note on an accepted unit.
+
+    Parameters
+    ----------
+    unit : str
+        What the header calls the unit; empty for mm or none.
+    where : str
+        Names the file in errors.
+    accepted : tuple of Acceptance
+        ``E-GEO-18=mm`` takes the numbers for mm, ``E-GEO-18=convert`` converts them.
+
+    Raises
+    ------
+    GeometryError
+        E-GEO-18 for another unit that was not accepted, or cannot be converted.
+    """
+    if not unit:
+        return 1.0, []
+    choice = choice_of(accepted, "E-GEO-18")
+    factor = MILLIMETERS.get(unit.lower())
+    if choice == "mm":
+        return 1.0, [accepted_note(f"the unit {unit!r} is taken for mm", "E-GEO-18", choice)]
+    if choice == "convert" and factor is not None:
+        note = f"lengths in the unit {unit!r} were multiplied by {factor:g}"
+        return factor, [accepted_note(note, "E-GEO-18", choice)]
+    raise GeometryError(
+        f"{where}: spatial units are {unit!r}, allowed is mm",
+        rule="E-GEO-18",
+        hint="rewrite the header in mm, scaling the matrix with it"
+        + offer("E-GEO-18", but="" if factor else "convert"),
+    )
+
+
+def without_place(
+    edges: Iterable[float], missing: str, where: str, accepted: Accepted
+) -> tuple[Affine, list[str]]:
+    """Return the matrix that is accepted for a file which does not say where it lies, and a note.
+
+    Parameters
+    ----------
+    edges : iterable of float
+        Voxel edges that the header states all the same, by file axis; none if it does not.
+    missing : str
+        What is missing.
+    where : str
+        Names the file in errors.
+    accepted : tuple of Acceptance
+        ``E-GEO-14=ras`` takes the axes for those towards right, front and head.
+
+    Raises
+    ------
+    GeometryError
+        E-GEO-14 if that was not accepted, or no edges are stated.
+    """
+    known = tuple(edges)
+    choice = choice_of(accepted, "E-GEO-14")
+    if not known or choice is None:
+        raise GeometryError(
+            f"{where}: {missing}, so that left and right are unknown",
+            rule="E-GEO-14",
+            hint=REEXPORT + (offer("E-GEO-14") if known else ""),
+        )
+    note = f"{missing}; its axes are taken to run to right, front and head"
+    return np.diag([*(*known, 1.0, 1.0)[:3], 1.0]), [accepted_note(note, "E-GEO-14", choice)]
 
 
 def impossible_place(where: str, problem: str) -> GeometryError:

@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 
+from autoseg.core.acceptance import Accepted
 from autoseg.core.errors import GeometryError, VoxelError
 from autoseg.core.geometry import Array, Geometry, Matrix, Orientation
 from autoseg.io.formats.nifti import decode_nifti, encode_nifti
@@ -31,8 +32,8 @@ _HINT: Final = "give the segmentations the file ending of their images"
 class Format:
     """How the files of an ending are read and written."""
 
-    decode: Callable[[Guarded, Orientation, str], Decoded]
-    """Turns guarded content into voxels; the last argument names the file."""
+    decode: Callable[[Guarded, Orientation, str, Accepted], Decoded]
+    """Turns guarded content into voxels; a name for the file, and what is accepted of it."""
     encode: Callable[[Array, Geometry], bytes]
     """Turns a label map in its geometry's orientation into a file."""
     axes: tuple[int, ...]
@@ -140,7 +141,7 @@ def _check_encoded(
     """
     sidecar = sidecar_of(path, geometry)
     guarded = guarded_content(data, path, ending, sidecar=sidecar[1] if sidecar else b"")
-    decoded = FORMATS[ending].decode(guarded, "stored", str(path))
+    decoded = FORMATS[ending].decode(guarded, "stored", str(path), ())
     found, wanted = decoded.geometry, geometry
     if found.file_shape != wanted.file_shape or not np.array_equal(
         decoded.stored[0], wanted.to_file(label_map)
@@ -163,8 +164,11 @@ def _not_held(difference: str, ending: str, where: str) -> GeometryError:
     )
 
 
-def _decode_nifti(guarded: Guarded, orientation: Orientation, where: str) -> Decoded:
-    return decode_nifti(guarded.data, orientation=orientation, where=where)
+def _settled(
+    decode: Callable[[Guarded, Orientation, str], Decoded],
+) -> Callable[[Guarded, Orientation, str, Accepted], Decoded]:
+    """Return the decoder of a format that leaves nothing to accept."""
+    return lambda guarded, orientation, where, _: decode(guarded, orientation, where)
 
 
 def _volume(ending: str, place: Callable[[Geometry], Matrix] | None = None) -> Format:
@@ -188,17 +192,19 @@ def _tiff_place(geometry: Geometry) -> Matrix:
     return stack_geometry(geometry.file_shape, stack_spacing(geometry)).file_affine
 
 
-_TIFF: Final = Format(decode=decode_tiff, encode=encode_tiff, axes=(2, 3), place=_tiff_place)
+_TIFF: Final = Format(
+    decode=_settled(decode_tiff), encode=encode_tiff, axes=(2, 3), place=_tiff_place
+)
 
 FORMATS: Final[dict[str, Format]] = {
     ".nii.gz": Format(
-        decode=_decode_nifti,
+        decode=decode_nifti,
         encode=partial(encode_nifti, compress=True),
         axes=(3,),
         is_verified=False,  # nibabel's voxels are as given, its matrix is rounded to float32
     ),
     ".nii": Format(
-        decode=_decode_nifti,
+        decode=decode_nifti,
         encode=partial(encode_nifti, compress=False),
         axes=(3,),
         is_verified=False,
@@ -209,7 +215,7 @@ FORMATS: Final[dict[str, Format]] = {
     ".gipl": _volume(".gipl", gipl_place),
     ".tif": _TIFF,
     ".tiff": _TIFF,
-    ".png": Format(decode=decode_png, encode=encode_png, axes=(2,), place=_picture_place),
-    ".bmp": Format(decode=decode_bmp, encode=encode_bmp, axes=(2,), place=_picture_place),
+    ".png": Format(decode=_settled(decode_png), encode=encode_png, axes=(2,), place=_picture_place),
+    ".bmp": Format(decode=_settled(decode_bmp), encode=encode_bmp, axes=(2,), place=_picture_place),
 }
 """Every format by its ending; the endings are `autoseg.io.guard.FILE_ENDINGS`."""

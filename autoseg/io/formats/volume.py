@@ -13,12 +13,20 @@ from typing import Any, Final
 
 import numpy as np
 
+from autoseg.core.acceptance import Accepted
 from autoseg.core.errors import GeometryError, ImageFileError, ResourceError
 from autoseg.core.geometry import Array, Geometry, Matrix, Orientation
 from autoseg.io.formats.gipl_header import HEADER_BYTES, parse_gipl
 from autoseg.io.formats.metaimage_header import parse_metaimage
 from autoseg.io.formats.nrrd_header import parse_nrrd
-from autoseg.io.formats.placement import Affine, check_spacing, oriented_geometry, straightened
+from autoseg.io.formats.placement import (
+    Affine,
+    check_spacing,
+    oriented_geometry,
+    straightened,
+    unit_in_millimeters,
+    without_place,
+)
 from autoseg.io.formats.volume_header import VolumeHeader
 from autoseg.io.guard import Guarded
 from autoseg.io.voxels import Decoded
@@ -34,7 +42,12 @@ _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def decode_volume(
-    guarded: Guarded, orientation: Orientation, where: str, *, ending: str
+    guarded: Guarded,
+    orientation: Orientation,
+    where: str,
+    accepted: Accepted = (),
+    *,
+    ending: str,
 ) -> Decoded:
     """Decode a guarded volume.
 
@@ -46,6 +59,8 @@ def decode_volume(
         How arrays are to be turned.
     where : str
         The file's path.
+    accepted : tuple of Acceptance
+        What is done where E-GEO-14 or E-GEO-18 would refuse.
     ending : str
         Which format it is.
 
@@ -58,16 +73,17 @@ def decode_volume(
     Raises
     ------
     GeometryError
-        E-GEO-16 for shear, E-GEO-17 for impossible numbers, E-GEO-19 for an extreme anisotropy.
+        E-GEO-14 if left and right are unknown, E-GEO-16 for shear, E-GEO-17 for impossible
+        numbers, E-GEO-18 for other units than mm, E-GEO-19 for an extreme anisotropy.
     ImageFileError
         E-FILE-09 if SimpleITK understands the header differently.
     ResourceError
         E-RES-62 or E-RES-63 if there is no place for temporary files.
     """
     header = _PARSERS[ending](guarded.data, where)
-    affine = _affine(bytes(guarded.data[: header.length]), header, where, ending)
+    affine, assumed = _placed(guarded, header, where, accepted, ending=ending)
     affine, repairs = straightened(affine, "direction matrix", where)
-    notes = [*_axis_notes(header), *repairs, *check_spacing(affine, where)]
+    notes = [*_axis_notes(header), *assumed, *repairs, *check_spacing(affine, where)]
     if ending == ".gipl":
         notes.append("GIPL holds no orientation; its axes are taken to run to left, back and head")
     voxels: Array = np.frombuffer(
@@ -164,6 +180,20 @@ def _axis_notes(header: VolumeHeader) -> list[str]:
     if header.channel_axis is not None and header.channels == 1:
         notes.append(f"an axis of length 1 was dropped from shape {header.sizes}")
     return notes
+
+
+def _placed(
+    guarded: Guarded, header: VolumeHeader, where: str, accepted: Accepted, *, ending: str
+) -> tuple[Affine, list[str]]:
+    """Return the matrix from voxel index to RAS+ mm, and what was assumed of it."""
+    if header.placeless:
+        affine, notes = without_place(header.edges, header.placeless, where, accepted)
+    else:
+        affine = _affine(bytes(guarded.data[: header.length]), header, where, ending)
+        notes = []
+    factor, unit_notes = unit_in_millimeters(header.unit, where, accepted)
+    affine[:3] *= factor
+    return affine, notes + unit_notes
 
 
 def _affine(data: bytes, header: VolumeHeader, where: str, ending: str) -> Affine:

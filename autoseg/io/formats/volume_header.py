@@ -42,6 +42,12 @@ class VolumeHeader:
     """Bytes of the header."""
     data_file: str = ""
     """File beside the header that holds the voxels; empty where they follow the header."""
+    unit: str = ""
+    """Unit of lengths as it is stated; empty for mm, and where none is."""
+    placeless: str = ""
+    """Why left and right are unknown; empty where they are known."""
+    edges: tuple[float, ...] = ()
+    """Voxel edges by spatial axis of a header that leaves left and right open, if it has any."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -115,14 +121,12 @@ def check_edges(edges: Sequence[float], field: str, where: str) -> None:
         raise misplaced(where, f"{field} is {tuple(edges)} mm")
 
 
-def check_unit(unit: str, where: str) -> None:
-    """Refuse lengths (E-GEO-18) in anything but mm."""
-    if unit.strip().lower() not in _MILLIMETER:
-        raise GeometryError(
-            f"{where}: spatial units are {unit!r}, allowed is mm",
-            rule="E-GEO-18",
-            hint="rewrite the header in mm, scaling spacing and origin with it",
-        )
+def other_unit(*units: str) -> str:
+    """Return the unit of lengths, or all of several units; an empty string if all are in mm."""
+    others = {unit.strip(): None for unit in units if unit.strip().lower() not in _MILLIMETER}
+    if others and len({unit.strip().lower() for unit in units}) > 1:
+        return " and ".join(dict.fromkeys(unit or "none" for unit in units))
+    return next(iter(others), "")
 
 
 def unsupported(where: str, problem: str) -> ImageFileError:
@@ -149,15 +153,6 @@ def elsewhere(where: str, name: str, allowed: str) -> ImageFileError:
         f"{where}: names {name[:80]!r} as the file of its voxels; allowed is {allowed}",
         rule="E-FILE-10",
         hint="convert the image to a single file, such as .nii.gz",
-    )
-
-
-def placeless(where: str, missing: str) -> GeometryError:
-    """Return the error for a header that leaves open where the voxels lie."""
-    return GeometryError(
-        f"{where}: {missing}, so that left and right are unknown",
-        rule="E-GEO-14",
-        hint="export the image again with its orientation, or correct its header",
     )
 
 

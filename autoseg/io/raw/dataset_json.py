@@ -34,10 +34,21 @@ def read_json(path: Path) -> object:
 
     Raises
     ------
-    DatasetError
-        E-SET-42 if it is no regular file, E-SET-46 if it is too large.
     DocumentError
         If it is no strict JSON.
+    DatasetError, OSError
+        As `read_bytes`.
+    """
+    return parse_json(read_bytes(path), str(path))
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file that a person wrote, if it is of a sane kind and size.
+
+    Raises
+    ------
+    DatasetError
+        E-SET-42 if it is no regular file, E-SET-46 if it is too large.
     OSError
         If it cannot be read.
     """
@@ -54,7 +65,7 @@ def read_json(path: Path) -> object:
             rule="E-SET-46",
             hint="leave only the description in it",
         )
-    return parse_json(path.read_bytes(), str(path))
+    return path.read_bytes()
 
 
 def layout_of(entries: Entries, where: str) -> Layout:
@@ -185,7 +196,7 @@ def text(entries: Entries, key: str, where: str) -> str:
     """
     value = entries.get(key)
     if not isinstance(value, str):
-        refuse(where, f"{key} is {value!r}, needed is a text", f"add {key!r} to dataset.json")
+        refuse(where, f"{key} is {value!r}, needed is a text", f"add {key!r} to it")
     return value
 
 
@@ -199,10 +210,10 @@ def required_object(entries: Entries, key: str, where: str) -> Entries:
     """
     value = entries.get(key)
     if not isinstance(value, dict):
-        refuse(where, f"{key} is {value!r}, needed is an object", f"add {key!r} to dataset.json")
+        refuse(where, f"{key} is {value!r}, needed is an object", f"add {key!r} to it")
     return value
 
 
 def refuse(where: str, problem: str, hint: str, *, rule: str = "E-SET-46") -> NoReturn:
-    """Raise the error that ``dataset.json`` is wrong."""
+    """Raise the error that the description of a dataset is wrong."""
     raise DatasetError(f"{where}: {problem}", rule=rule, hint=hint)

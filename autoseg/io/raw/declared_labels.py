@@ -118,7 +118,7 @@ def _labels(
         )
     except AutosegError as error:
         raise DatasetError(
-            f"{where}: {error}", rule=error.rule, hint="correct 'labels' in dataset.json"
+            f"{where}: {error}", rule=error.rule, hint="correct 'labels' there"
         ) from error
 
 

@@ -11,6 +11,7 @@ from typing import Final
 
 from autoseg.core.dataset import Case
 from autoseg.core.errors import AutosegError, DatasetError
+from autoseg.core.labels import Labels
 from autoseg.io.guard import FILE_ENDINGS, file_ending
 from autoseg.io.raw.channel_files import PICTURE_ENDINGS, case_names, group_by_case, is_whole
 from autoseg.io.raw.listing import companions, look_alikes, stem, unsafe_names, visible_names
@@ -32,6 +33,30 @@ class Listing:
     seen: frozenset[str]
     """Names of all cases that files or entries tell of, also of those that are left out or lack
     files."""
+    notes: tuple[str, ...] = ()
+    """What was left out or assumed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawDataset:
+    """What a raw dataset says of itself, whatever its layout."""
+
+    name: str
+    """Name of the dataset."""
+    folder: Path
+    """Folder that paths start from."""
+    where: str
+    """The file that describes it; names it in errors."""
+    manifest: str = ""
+    """Path of the manifest that lists the cases, if one does."""
+    channels: tuple[str, ...]
+    """Name of each image channel."""
+    labels: Labels
+    """Meaning of the label values."""
+    patients: dict[str, str] | None = None
+    """Patient of each case, where they are named apart from the cases."""
+    listing: Listing
+    """The cases, and every fault found."""
 
 
 def names_seen(files: Iterable[str]) -> frozenset[str]:
@@ -169,5 +194,5 @@ def extra(path: Path) -> DatasetError:
 
 
 def wrong(message: str, hint: str) -> DatasetError:
-    """Return the error that ``dataset.json`` is wrong."""
+    """Return the error that the description of a dataset is wrong."""
     return DatasetError(message, rule="E-SET-46", hint=hint)

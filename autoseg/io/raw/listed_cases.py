@@ -66,13 +66,7 @@ def list_named(
 
 def _case(name: str, entry: object, channels: int, endings: tuple[str, ...], dataset: str) -> Case:
     where = f"{dataset}.{name}"
-    if not name or name.startswith(".") or "/" in name or "\\" in name:
-        raise DatasetError(
-            f"{dataset}: {name!r} is the name of a case; allowed are names that a file can have, "
-            "without '/' and a dot in front",
-            rule="E-SET-45",
-            hint="rename the case",
-        )
+    check_case_name(name, dataset)
     if not isinstance(entry, dict) or not {"images", "label"} <= set(entry):
         raise wrong(
             f"{where} is {str(entry)[:80]!r}, needed is an object with 'images' and 'label'",
@@ -96,19 +90,42 @@ def _case(name: str, entry: object, channels: int, endings: tuple[str, ...], dat
     )
 
 
-def _path(value: object, endings: tuple[str, ...], where: str) -> str:
+def check_case_name(name: str, where: str) -> None:
+    """Refuse (E-SET-45) what no file of a case could be called."""
+    if not name or name.startswith(".") or "/" in name or "\\" in name:
+        raise DatasetError(
+            f"{where}: {name!r} is the name of a case; allowed are names that a file can have, "
+            "without '/' and a dot in front",
+            rule="E-SET-45",
+            hint="rename the case",
+        )
+
+
+def check_plain_path(value: object, where: str) -> str:
+    """Return a path that means the same file to every reader, refusing others (E-SET-46)."""
     if not isinstance(value, str) or not value:
-        raise wrong(f"{where} is {value!r}, needed is a path", "name the file")
+        found = "empty" if value == "" else repr(value)
+        raise wrong(f"{where} is {found}, needed is a path", "name the file")
     if _VARIABLE.search(value):
         raise wrong(
             f"{where} is {value!r}; allowed are paths without variables and '~', which mean "
             "other files to other readers",
-            "write the path in full, or relative to the folder of dataset.json",
-        )
-    name = PurePosixPath(value).name
-    if not stem(name) or file_ending(Path(name)) not in endings:
-        raise wrong(
-            f"{where} is {value!r}, allowed endings are {', '.join(endings)}",
-            "convert the file, or correct file_ending",
+            "write the path in full, or relative to the folder of the file that lists it",
         )
     return str(Path(value))
+
+
+def check_ending(path: str, endings: tuple[str, ...], where: str) -> None:
+    """Refuse (E-SET-46) a path that ends with none of the endings."""
+    name = PurePosixPath(path).name
+    if not stem(name) or file_ending(Path(name)) not in endings:
+        raise wrong(
+            f"{where} is {path!r}, allowed endings are {', '.join(endings)}",
+            "convert the file, or correct file_ending",
+        )
+
+
+def _path(value: object, endings: tuple[str, ...], where: str) -> str:
+    path = check_plain_path(value, where)
+    check_ending(path, endings, where)
+    return path

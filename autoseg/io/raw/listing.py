@@ -88,17 +88,27 @@ def look_alikes(files: Iterable[tuple[str, str]], where: str) -> list[AutosegErr
     -----
     Names are the same here if they are equal after Unicode normalization (NFC) and case folding.
     """
-    groups: defaultdict[str, list[str]] = defaultdict(list)
-    for name, file in files:
-        groups[unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())].append(
-            file
-        )
     return [
         DatasetError(
             f"{where}: files {', '.join(map(repr, group))} belong to the same case; allowed is one",
             rule="E-SET-43",
             hint="rename or remove all but one of them",
         )
-        for group in groups.values()
-        if len(group) > 1
+        for group in equal_names(files)
     ]
+
+
+def equal_names(named: Iterable[tuple[str, str]]) -> list[list[str]]:
+    """Return the groups of two or more things that have the same name, for `look_alikes`.
+
+    Parameters
+    ----------
+    named : iterable of (str, str)
+        Name, and what has it.
+    """
+    groups: defaultdict[str, list[str]] = defaultdict(list)
+    for name, thing in named:
+        groups[unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())].append(
+            thing
+        )
+    return [group for group in groups.values() if len(group) > 1]

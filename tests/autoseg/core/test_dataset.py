@@ -1,5 +1,7 @@
 """What a description must hold, leaving cases out of a dataset, and naming their patients."""
 
+from dataclasses import replace
+
 import pytest
 
 from autoseg.core.dataset import Case, Dataset, DatasetDescription, exclude_cases, set_patients
@@ -65,3 +67,18 @@ def test_a_case_without_a_patient_is_refused(dataset: Dataset):
     with pytest.raises(DatasetError, match=says) as caught:
         set_patients(dataset, {"case_10": "P1", "case_l2": "P1"}, "x.json")
     assert caught.value.rule == "E-SET-48"
+
+
+def test_a_case_may_have_values_of_its_own_for_the_labels(dataset: Dataset):
+    labels = Labels(names=("background", "liver", "spleen"), values=(0, 1, 5), ignore=9)
+    case = dataset.cases[0]
+    assert case.labels_in_file(labels) is labels
+    own = replace(case, label_values=(0, 5, 1, 2)).labels_in_file(labels)
+    assert (own.names, own.file_values, own.ignore) == (labels.names, (0, 5, 1), 2)
+    with pytest.raises(DatasetError, match=r"label values \(0, 5\) must be 4"):
+        replace(case, label_values=(0, 5)).labels_in_file(labels)
+
+
+def test_a_dataset_is_read_again_from_its_manifest_or_its_folder(dataset: Dataset):
+    assert dataset.origin == "raw"
+    assert replace(dataset, manifest="raw/cases.csv").origin == "raw/cases.csv"

@@ -103,6 +103,28 @@ def test_files_hold_the_declared_values():
     assert far.dtype == np.uint16
 
 
+def test_a_file_may_hold_other_values_in_any_order():
+    own = REGIONS.in_file((3, 7, 0, 1, 255))
+    assert (own.file_values, own.ignore) == ((3, 7, 0, 1), 255)
+    assert replace(own, values=REGIONS.values, ignore=REGIONS.ignore) == REGIONS
+    # What arrays hold stays: label 2 is at 0 in the file, voxels to ignore at 255.
+    np.testing.assert_array_equal(own.to_file(np.array([2, 4], np.uint8)), [0, 255])
+    assert (own.dtype, own.ignored) == (REGIONS.dtype, REGIONS.ignored)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        pytest.param((0, 5, 6, 7), r"\(0, 5, 6, 7\) must be 5, as many as", id="no-ignore"),
+        pytest.param((0, 5, 5, 7, 9), r"\(0, 5, 5, 7\) must differ", id="twice"),
+        pytest.param((0, 5, 6, 7, 7), "ignore label 7 must differ", id="ignore-in-use"),
+    ],
+)
+def test_values_in_a_file_that_contradict_each_other_are_refused(values, message):
+    with pytest.raises(DatasetError, match=message):
+        REGIONS.in_file(values)
+
+
 def test_the_ignore_label_needs_room_in_arrays():
     many = Labels(names=tuple(f"label {n}" for n in range(256)), ignore=300)
     assert many.dtype == np.uint16
@@ -111,9 +133,9 @@ def test_the_ignore_label_needs_room_in_arrays():
 @pytest.mark.parametrize(
     ("wrong", "message", "rule"),
     [
-        ({"values": (0, 2, 2)}, r"label values \(0, 2, 2\) must rise from 0", "E-VAL-40"),
-        ({"values": (1, 2, 3)}, r"label values \(1, 2, 3\) must rise from 0", "E-VAL-40"),
-        ({"values": (0, 1)}, r"\(0, 1\) must rise from 0, one for each of 3 names", "E-VAL-40"),
+        ({"values": (0, 2, 2)}, r"label values \(0, 2, 2\) must differ, one for each", "E-VAL-40"),
+        ({"values": (0, -2, 3)}, r"label values \(0, -2, 3\) .* between 0 and 65535", "E-VAL-39"),
+        ({"values": (0, 1)}, r"\(0, 1\) must differ, one for each of 3 names", "E-VAL-40"),
         ({"ignore": 2}, "ignore label 2 must differ", "E-VAL-39"),
         (
             {"ignore": 70000},
@@ -136,7 +158,7 @@ def test_the_ignore_label_needs_room_in_arrays():
             "E-VAL-40",
         ),
     ],
-    ids=["twice", "no-background", "too-few", "ignore", "large", "unknown", "empty", "name"],
+    ids=["twice", "negative", "too-few", "ignore", "large", "unknown", "empty", "name"],
 )
 def test_labels_that_contradict_each_other_are_refused(wrong, message, rule):
     with pytest.raises(DatasetError, match=message) as caught:

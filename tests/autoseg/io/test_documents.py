@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import autoseg
+from autoseg.core.acceptance import Acceptance
+from autoseg.core.check_report import CheckReport, Finding, Refusal
 from autoseg.core.dataset import Case, Dataset, DatasetDescription
 from autoseg.core.errors import DocumentError
 from autoseg.core.fingerprint import (
@@ -32,6 +34,7 @@ from autoseg.core.model import FoldRecord, ModelDescription, PreviousStage
 from autoseg.core.network_presets import PRESETS
 from autoseg.core.network_spec import Style
 from autoseg.core.plan import Configuration, Decision, Normalization, Plan, Topology
+from autoseg.core.repair_report import LeftOut, MendedCase, RepairReport
 from autoseg.core.training_config import preset
 from autoseg.evaluation.overlap import Overlap
 from autoseg.evaluation.summary import CaseScores, LabelSummary, Summary
@@ -60,6 +63,7 @@ DESCRIPTION = DatasetDescription(
         ignore=9,
     ),
     file_ending=".nii.gz",
+    accepted=(Acceptance(rule="E-GEO-13", choice="sform"),),
 )
 STATISTICS = ChannelStatistics(
     mean=95.25,
@@ -175,9 +179,39 @@ ROOTS = (
             segmentation_digest="c2",
             extremes=((-1024.0, 3071.5),),
             stored_axes=(2, 0, 1),
+            voxel_digest="d3",
+            orientation="LPS",
+            label_centers=((1.5, -2.25, 30.0), None),
+            body_center=(0.5, 0.0, -1.0),
             notes=("rounded labels",),
         ),
         quantiles=(bytes(range(250)) * 16, None),
+    ),
+    CheckReport(
+        autoseg_version="0.1.0",
+        dataset="Task04_Hippocampus",
+        origin="raw/Task04_Hippocampus",
+        accepted=("E-GEO-13=sform",),
+        cases=7,
+        read=6,
+        refused=(
+            Refusal(rule="E-GEO-20", case="a", file="a.nii", problem="30 and 31", fix="resample"),
+        ),
+        suspicious=(
+            Finding(
+                kind="side",
+                case="b",
+                labels=(2, 1),
+                channel=1,
+                what="left and right",
+                measured="3 mm",
+                usual="9 mm",
+                why="it matters",
+                fix="mirror it",
+                picture="b.png",
+            ),
+        ),
+        notes=("a: rounded labels",),
     ),
     Fingerprint(
         dataset="Task04_Hippocampus",
@@ -257,6 +291,13 @@ ROOTS = (
     ),
     ValidatedCase(
         scores=SCORES, weights_digests=("ab",), prediction_digest="cd", reference_digest="ef"
+    ),
+    RepairReport(
+        autoseg_version="0.1.0",
+        source="/data/Task04",
+        accepted=(Acceptance(rule="E-VAL-28", choice="fill"),),
+        cases=(MendedCase(case="a", key="0f", outputs=("ab", "cd"), notes=("a.nii.gz: mended",)),),
+        left_out=(LeftOut(case="b", rule="E-GEO-16", problem="sheared", fix="resample"),),
     ),
     PredictionManifest(
         autoseg_version="0.1.0",

@@ -11,6 +11,7 @@ import pytest
 from autoseg.core.errors import DamagedError
 from autoseg.core.geometry import Box, Geometry
 from autoseg.io import files, store
+from autoseg.io.encoding import Encoding, decode, encode
 from autoseg.io.store import CaseArrays, StoredCase
 
 ARRAYS = ("image", "segmentation", "nonzero", "foreground")
@@ -54,7 +55,9 @@ def _case(shape, *, foreground=True):
         image=rng.standard_normal(shape).astype(np.float32),
         segmentation=segmentation,
         nonzero=rng.random(spatial) < 0.7,
-        foreground=np.concatenate(voxels).astype(np.int32),
+        foreground=np.ravel_multi_index(np.concatenate(voxels).astype(np.intp).T, spatial).astype(
+            np.uint32
+        ),
     )
     return record, arrays
 
@@ -78,6 +81,63 @@ def test_a_case_comes_back_as_it_was_written(tmp_path, shape):
         expected = getattr(arrays, what)
         np.testing.assert_array_equal(getattr(opened, what)[:], expected)
         assert getattr(opened, what).dtype == expected.dtype
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int16"])
+def test_an_encoded_image_is_read_as_float32(tmp_path, dtype):
+    record, arrays = _case((2, 9, 40, 35))
+    encoding = (
+        Encoding(dtype="float16")
+        if dtype == "float16"
+        else Encoding(dtype="int16", scales=(0.001, 0.25), shifts=(0, -3))
+    )
+    written = store.write_case(tmp_path, replace(record, encoding=encoding), arrays)
+    opened = store.open_case(tmp_path, store.read_record(tmp_path, "case_001"))
+    assert opened.image.stored.dtype == dtype
+    part = opened.image[:, 2:5, 30:, 7:9]
+    assert part.dtype == np.float32
+    expected = decode(encode(arrays.image, encoding), encoding)
+    np.testing.assert_array_equal(part, expected[:, 2:5, 30:, 7:9])
+    errors = np.abs(expected - arrays.image).max(axis=(1, 2, 3))
+    assert (errors < ([0.002, 0.002] if dtype == "float16" else [0.0006, 0.126])).all()
+    assert written.encoding == encoding
+
+
+def test_a_case_in_two_folders_takes_one_place_on_the_disk(stored, tmp_path):
+    folder, record = stored
+    store.share_case(record, folder, tmp_path / "other")
+    for what in ARRAYS:
+        mine, other = (f / f"case_001.{what}.b2nd" for f in (folder, tmp_path / "other"))
+        assert mine.samefile(other)
+    assert store.is_stored(tmp_path / "other", "case_001", record.key)
+    # What replaces one leaves the other alone.
+    _, arrays = _case((2, 9, 40, 35))
+    store.write_case(folder, record, replace(arrays, image=arrays.image + 1))
+    shared = store.open_case(tmp_path / "other", store.read_record(tmp_path / "other", "case_001"))
+    np.testing.assert_array_equal(shared.image[:], arrays.image)
+
+
+def test_a_case_is_copied_where_the_file_system_has_no_links(stored, tmp_path, monkeypatch):
+    folder, record = stored
+
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    store.share_case(record, folder, tmp_path / "other")
+    assert store.is_stored(tmp_path / "other", "case_001", record.key)
+    assert not (tmp_path / "other" / "case_001.image.b2nd").samefile(folder / "case_001.image.b2nd")
+
+
+def test_drawing_a_voxel_reads_one_block_of_four_kilobytes(tmp_path):
+    record, arrays = _case((1, 100, 100, 60))
+    many = replace(arrays, foreground=np.arange(300_000, dtype=np.uint32))
+    record = replace(record, foreground_offsets=(0, 0, 100_000, 300_000))
+    opened = store.open_case(tmp_path, store.write_case(tmp_path, record, many))
+    assert opened.foreground.blocks == (1024,)
+    assert opened.foreground.dtype == np.uint32
+    # The 150 000th is at (25, 0, 0): 100 x 60 voxels are a slice.
+    assert store.foreground_position(record, opened, 2, 50_000) == (25, 0, 0)
 
 
 @pytest.mark.parametrize("shape", SHAPES[:3])
@@ -114,7 +174,7 @@ def test_a_case_without_foreground_is_stored(tmp_path, shape):
     written = store.write_case(tmp_path, record, arrays)
     opened = store.open_case(tmp_path, written)
     assert written.foreground_offsets == (0, 0, 0, 0)
-    assert opened.foreground.shape == (1, len(shape) - 1)  # one row of padding
+    assert opened.foreground.shape == (1,)  # padding
     assert store.is_stored(tmp_path, "case_001", record.key)
 
 

@@ -1,6 +1,7 @@
 """Which workspace and which dataset a command means."""
 
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -136,6 +137,33 @@ def test_a_name_of_several_raw_datasets_lists_them(tmp_path):
         find_raw_dataset("4")
 
 
+@pytest.mark.parametrize(
+    "name", ["dataset.json", "manifest.json", "manifest.csv", "dataset_description.json"]
+)
+def test_folders_of_every_layout_are_found_by_name(tmp_path, name):
+    (tmp_path / "data" / "Task04_Organs").mkdir(parents=True)
+    found = tmp_path / "data" / "Task04_Organs"
+    (found / name).write_text("{}")
+    (tmp_path / "data" / "Task05_Loose").mkdir()
+    assert find_raw_dataset("4", data=tmp_path / "data") == found
+    assert find_raw_dataset("Task04", start=tmp_path / "data") == found
+    with pytest.raises(DatasetError, match="'Task05'"):
+        find_raw_dataset("Task05", data=tmp_path / "data")
+
+
+def test_a_file_may_be_named_in_place_of_its_folder(tmp_path):
+    folder = _datasets(tmp_path, "Task04_Here") / "Task04_Here"
+    for name in ("cohort.csv", "Cohort.JSON", "dataset_description.json", "notes.txt"):
+        (folder / name).write_text("{}")
+    assert find_raw_dataset(str(folder / "cohort.csv")) == folder / "cohort.csv"
+    assert find_raw_dataset(str(folder / "Cohort.JSON")) == folder / "Cohort.JSON"
+    assert find_raw_dataset(str(folder / "dataset.json")) == folder
+    assert find_raw_dataset(str(folder / "dataset_description.json")) == folder
+    for name in ("notes.txt", "gone.csv"):
+        with pytest.raises(DatasetError, match=f"Task04_Here/{name}': neither"):
+            find_raw_dataset(str(folder / name))
+
+
 @pytest.fixture
 def workspace(tmp_path):
     """Build a workspace with two planned datasets."""
@@ -224,6 +252,34 @@ def test_documents_of_a_dataset_come_back(workspace):
     assert (folder.read_dataset(), folder.read_splits()) == (dataset, splits)
     with pytest.raises(DamagedError, match=r"fingerprint\.json: cannot be read"):
         folder.read_fingerprint()
+
+
+def test_a_dataset_of_a_manifest_is_found_by_its_file_and_its_name(workspace, tmp_path):
+    (tmp_path / "study").mkdir()
+    for name in ("cohort.csv", "cohort.json", "other.csv"):
+        (tmp_path / "study" / name).write_text("")
+    dataset = Dataset(
+        description=DatasetDescription(
+            name="Organs",
+            channels=("CT",),
+            labels=Labels(names=("background", "liver")),
+            file_ending=".nii.gz",
+        ),
+        folder=str(tmp_path / "study"),
+        cases=(),
+        manifest=str(tmp_path / "study" / "cohort.csv"),
+    )
+    for known in workspace.datasets():
+        documents.write(workspace.dataset(known).dataset_file, replace(dataset, manifest=""))
+    documents.write(workspace.dataset("Organs").dataset_file, dataset)
+    for asked in ("study/cohort.csv", "study/cohort.json", "Organs"):
+        assert find_planned_dataset(workspace, asked).name == "Organs"
+    with pytest.raises(UsageError, match=r"'study/other\.csv' was not planned"):
+        find_planned_dataset(workspace, "study/other.csv")
+    assert find_raw_dataset("Organs", workspace=workspace) == tmp_path / "study" / "cohort.csv"
+    (tmp_path / "study" / "cohort.csv").unlink()
+    with pytest.raises(DatasetError, match="'Organs': neither"):
+        find_raw_dataset("Organs", workspace=workspace)
 
 
 def test_an_unknown_plan_lists_the_plans(workspace):

@@ -94,7 +94,7 @@ def training(tmp_path, plan):
                 image=zeros[None].astype(np.float32),
                 segmentation=zeros,
                 nonzero=zeros == 0,
-                foreground=np.zeros((0, 3), np.int32),
+                foreground=np.zeros(0, np.uint32),
             ),
         )
     return Training(

@@ -2,7 +2,7 @@ from pathlib import Path
 
 from autoseg.core.fingerprint import CaseGrid, ChannelStatistics, Fingerprint
 from autoseg.pipeline.preprocess import estimate
-from preprocessing.runner import BYTES_PER_VOXEL
+from preprocessing.footprint import footprint
 
 STATISTICS = ChannelStatistics(
     mean=0.0,
@@ -24,11 +24,12 @@ def fingerprint_of(*names: str) -> Fingerprint:
 def test_the_estimate_follows_the_axes_of_the_plan(tmp_path, plan_of, configuration_of):
     flat = configuration_of((1.0, 0.5), (8, 8))
     plan = plan_of(flat, axis_order=(2, 0, 1))
-    needed = estimate(fingerprint_of("a", "b"), plan, [("2d", tmp_path)], channels=2)
+    fingerprint = fingerprint_of("a", "b")
+    needed = estimate(fingerprint, plan, [("2d", tmp_path)], channels=2)
     # In plan order: 8 slices of 50 x 40 voxels of 0.5 x 1 mm become 8 x 25 x 80.
     resampled = 8 * 25 * 80
-    assert needed.disk_bytes == 2 * resampled * (4 * 2 + 1)
-    assert needed.memory_bytes == 60 * 40 * 8 * 2 * BYTES_PER_VOXEL  # the raw image is larger
+    assert needed.disk_bytes == 2 * resampled * (4 * 2 + 2)
+    assert needed.memory_bytes == footprint(fingerprint.cases[0], plan, ["2d"], 2).memory_bytes
 
 
 def test_cases_that_are_stored_need_no_more_disk(tmp_path: Path, plan_of, configuration_of):

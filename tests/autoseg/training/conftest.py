@@ -47,7 +47,7 @@ def case_of(tmp_path: Path) -> Callable[..., OpenCase]:
         labels: Labels = LABELS,
     ) -> OpenCase:
         shape, axes = segmentation.shape, segmentation.ndim
-        positions, offsets = sample_foreground(segmentation.astype(np.uint8), labels)
+        indices, offsets = sample_foreground(segmentation.astype(np.uint8), labels)
         record = store.StoredCase(
             name=name,
             key=f"key of {name}",
@@ -66,7 +66,7 @@ def case_of(tmp_path: Path) -> Callable[..., OpenCase]:
             image=(segmentation[None] if image is None else image).astype(np.float32),
             segmentation=segmentation.astype(np.uint8),
             nonzero=np.ones(shape, bool) if nonzero is None else nonzero,
-            foreground=positions,
+            foreground=indices,
         )
         store.write_case(tmp_path / "cases", record, arrays)
         return open_cases(tmp_path / "cases", [name])[0]

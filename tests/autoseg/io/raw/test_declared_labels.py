@@ -143,7 +143,7 @@ def test_regions_that_contradict_are_refused(labels: dict[str, Any], order: Any,
         pytest.param(
             {"background": 1, "left": 0}, "E-VAL-40", "'background' is not 0", id="background-is-1"
         ),
-        pytest.param({"background": 0, "left": -1}, "E-VAL-40", r"\(-1, 0\) must", id="negative"),
+        pytest.param({"background": 0, "left": -1}, "E-VAL-39", r"\(-1, 0\) and", id="negative"),
         pytest.param({"background": 0, "a": 65536}, "E-VAL-39", "65535", id="beyond-uint16"),
         pytest.param(
             {"background": 0, "a": 1, "ignore": 1}, "E-VAL-39", "ignore label 1", id="ignore-in-use"
