@@ -18,7 +18,7 @@ from autoseg.io.encoding import AS_THEY_ARE, LARGEST_CODE, Encoding
 
 Floats = npt.NDArray[np.float32]
 
-SAMPLED_VOXELS: Final = 2**16
+SAMPLED_VOXELS: Final = 2**12
 """Voxels in which steps are looked for first."""
 MARKED_NUMBERS: Final = 2**20
 """Range of whole numbers up to which those that occur are marked off, 1 byte each."""

@@ -1,7 +1,7 @@
 """Preprocessed cases on disk: chunked, memory-mapped, read in parts.
 
-One case is a record (``<case>.json``) and four arrays (``<case>.<what>.b2nd``), each replaced whole
-and never rewritten in place, so that a reader keeps what it opened. The record holds the digest of
+One case is a record (``<case>.json``) and up to four arrays (``<case>.<what>.b2nd``), each replaced
+whole and never rewritten in place, so that a reader keeps what it opened. The record holds the digest of
 every array; an array is opened only after its digest matched.
 """
 
@@ -24,6 +24,8 @@ of sampled voxels, of which one is read at a time, 4 KiB."""
 CHUNK_EDGE: Final = {1: 2**16, 2: 1024, 3: 128}
 """Voxels along the edge of a chunk, what one call compresses."""
 _ARRAYS: Final = ("image", "segmentation", "nonzero", "foreground")
+_MASK: Final = "nonzero"
+"""The array that is left out where it is true throughout."""
 _PREDICTION: Final = "prediction"
 
 
@@ -50,7 +52,7 @@ class StoredCase:
     is all annotated voxels where there is an ignore label, else empty; the regions, or the
     foreground labels, follow in their order."""
     digests: dict[str, str]
-    """SHA-256 of each array's file."""
+    """SHA-256 of each array's file; without ``nonzero`` where that is true throughout."""
     encoding: Encoding = AS_THEY_ARE
     """How the voxels of the stored image stand for intensities."""
     decisions: tuple[Decision, ...] = ()
@@ -92,6 +94,8 @@ def write_case(folder: Path, record: StoredCase, arrays: CaseArrays) -> StoredCa
     """
     digests = {}
     for what in _ARRAYS:
+        if what == _MASK and np.all(arrays.nonzero):
+            continue
         array = np.asarray(getattr(arrays, what))
         axes = 1 if what == "foreground" else len(record.shape)
         data = _encode(encode(array, record.encoding) if what == "image" else array, axes)
@@ -114,7 +118,7 @@ def share_case(written: StoredCase, folder: Path, other: Path) -> None:
     other : Path
         Where it is needed too.
     """
-    for what in _ARRAYS:
+    for what in _files_of(written):
         files.link(_array_file(folder, written.name, what), _array_file(other, written.name, what))
     documents.write(_record_file(other, written.name), written, durable=False)
 
@@ -142,7 +146,7 @@ def is_stored(folder: Path, name: str, key: str) -> bool:
         record = read_record(folder, name)
         if record.key != key:
             return False
-        for what in _ARRAYS:
+        for what in _files_of(record):
             _verify(folder, record, what)
     except AutosegError:
         return False
@@ -157,8 +161,8 @@ def open_case(folder: Path, record: StoredCase) -> CaseArrays:
     DamagedError
         If a file is missing, its digest differs, or it is no plain array; names the case.
     """
-    opened = {}
-    for what in _ARRAYS:
+    opened = {_MASK: np.broadcast_to(np.True_, record.shape)}
+    for what in _files_of(record):
         path = _verify(folder, record, what)
         try:
             opened[what] = _open(path)
@@ -211,6 +215,11 @@ def open_prediction(folder: Path, name: str) -> tuple[str, Array]:
             rule="E-RES-76",
             hint="run the same command again: it is made from the previous stage's validation",
         ) from error
+
+
+def _files_of(record: StoredCase) -> tuple[str, ...]:
+    """Return which arrays of a case are files."""
+    return tuple(what for what in _ARRAYS if what != _MASK or what in record.digests)
 
 
 def _sealed(record: StoredCase) -> StoredCase:

@@ -10,6 +10,7 @@ from autoseg.core.folds import Splits
 from autoseg.core.model import MODEL_FILE, ModelDescription
 from autoseg.core.plan import Plan
 from autoseg.execution.progress import Progress
+from autoseg.execution.workers import WorkerPool
 from autoseg.io import documents
 from autoseg.io.workspace import DatasetFolder, Workspace
 from autoseg.pipeline.cpu_schedule import CpuSchedule, cpu_schedule
@@ -67,7 +68,9 @@ def make_plan(folder: DatasetFolder, workspace: Workspace, request: PlanRequest)
     return plan
 
 
-def decide_plan(measured: Measured, request: PlanRequest) -> tuple[Plan, Splits]:
+def decide_plan(
+    measured: Measured, request: PlanRequest, *, tracing: int | WorkerPool = 0
+) -> tuple[Plan, Splits]:
     """Decide on a plan and on folds without writing anything but a cache.
 
     Parameters
@@ -76,6 +79,8 @@ def decide_plan(measured: Measured, request: PlanRequest) -> tuple[Plan, Splits]
         A dataset that was measured.
     request : PlanRequest
         What the plan shall be.
+    tracing : int or WorkerPool
+        Worker that traces training steps; 0 for this process.
 
     Raises
     ------
@@ -83,7 +88,7 @@ def decide_plan(measured: Measured, request: PlanRequest) -> tuple[Plan, Splits]
         If another plan of this name, or other folds, exist and may not be replaced.
     """
     folder, dataset, fingerprint = measured.folder, measured.dataset, measured.fingerprint
-    tracer = RememberedTracer(dataset.description, folder.traced_steps_file)
+    tracer = RememberedTracer(dataset.description, folder.traced_steps_file, worker=tracing)
     plan = _decide(request, fingerprint, dataset.description, tracer)
     tracer.keep()
     splits = decide_splits(

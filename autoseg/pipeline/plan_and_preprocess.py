@@ -10,7 +10,9 @@ from autoseg.io.workspace import DatasetFolder, Workspace
 from autoseg.pipeline.fingerprint import keep_measured, measure_dataset
 from autoseg.pipeline.plan import PlanRequest, decide_plan, keep_plan
 from autoseg.pipeline.preprocess import preprocess_cases
-from autoseg.pipeline.stage import Workers, open_case_workers
+from autoseg.pipeline.stage import MANY_CASES, Workers, count_workers, open_case_workers
+from autoseg.pipeline.traced_steps import open_tracing_worker
+from planners.rules import RULES
 
 
 def plan_and_preprocess(
@@ -84,16 +86,20 @@ def plan_raw(
     Plan
         The plan.
     """
-    measured = measure_dataset(
-        raw,
-        workspace,
-        exclude=exclude,
-        accepted=accepted,
-        splits=planning.splits,
-        workers=workers,
-        progress=progress,
-    )
-    plan, splits = decide_plan(measured, planning)
+    file = workspace.dataset(raw.resolve().name).traced_steps_file
+    traces = planning.like is None and RULES[planning.budget.rules].plans_bytes
+    has_workers = count_workers(workers, tasks=MANY_CASES) > 0
+    with open_tracing_worker(file, is_wanted=traces and has_workers) as tracing:
+        measured = measure_dataset(
+            raw,
+            workspace,
+            exclude=exclude,
+            accepted=accepted,
+            splits=planning.splits,
+            workers=workers,
+            progress=progress,
+        )
+        plan, splits = decide_plan(measured, planning, tracing=tracing)
     keep_measured(measured)
     keep_plan(measured.folder, workspace, plan, splits)
     return measured.folder, plan

@@ -103,6 +103,21 @@ def test_an_encoded_image_is_read_as_float32(tmp_path, dtype):
     assert written.encoding == encoding
 
 
+def test_a_mask_that_is_full_takes_no_file(tmp_path):
+    record, arrays = _case((2, 9, 40, 35))
+    full = replace(arrays, nonzero=np.ones(record.shape, bool))
+    written = store.write_case(tmp_path, record, full)
+    assert not (tmp_path / "case_001.nonzero.b2nd").exists()
+    assert store.is_stored(tmp_path, "case_001", record.key)
+    opened = store.open_case(tmp_path, written)
+    assert opened.nonzero.shape == record.shape
+    assert opened.nonzero[2:5, :7, 30:].all()
+    store.share_case(written, tmp_path, tmp_path / "other")
+    assert store.is_stored(tmp_path / "other", "case_001", record.key)
+    (tmp_path / "case_001.segmentation.b2nd").unlink()
+    assert not store.is_stored(tmp_path, "case_001", record.key)
+
+
 def test_a_case_in_two_folders_takes_one_place_on_the_disk(stored, tmp_path):
     folder, record = stored
     store.share_case(record, folder, tmp_path / "other")
