@@ -1,8 +1,8 @@
 """Preprocessed cases on disk: chunked, memory-mapped, read in parts.
 
 One case is a record (``<case>.json``) and up to four arrays (``<case>.<what>.b2nd``), each replaced
-whole and never rewritten in place, so that a reader keeps what it opened. The record holds the digest of
-every array; an array is opened only after its digest matched.
+whole and never rewritten in place, so that a reader keeps what it opened. The record holds the
+digest of every array; an array is opened only after its digest matched.
 """
 
 import json
@@ -161,7 +161,7 @@ def open_case(folder: Path, record: StoredCase) -> CaseArrays:
     DamagedError
         If a file is missing, its digest differs, or it is no plain array; names the case.
     """
-    opened = {_MASK: np.broadcast_to(np.True_, record.shape)}
+    opened: dict[str, Any] = {_MASK: np.broadcast_to(np.True_, record.shape)}
     for what in _files_of(record):
         path = _verify(folder, record, what)
         try:
