@@ -1,7 +1,7 @@
 """How benchmarks run autoseg and the peer, nnU-Net: whole commands, timed, with peak memory."""
 
 import json
-import resource
+import os
 import shutil
 import subprocess
 import sys
@@ -17,7 +17,7 @@ class Finished:
     seconds: float
     """Wall-clock time."""
     peak_mib: float
-    """Peak memory of the largest process of this kind so far, MiB."""
+    """Peak memory of its largest process, MiB."""
     output: str
     """What it printed on stdout."""
 
@@ -25,11 +25,15 @@ class Finished:
 def run_command(arguments: list[str]) -> Finished:
     """Run a command, its messages going to stderr, and fail with it."""
     began = time.monotonic()
-    done = subprocess.run(arguments, stdout=subprocess.PIPE, text=True, check=True)
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None  # it is a pipe
+    output = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)  # of this command alone, its workers included
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, arguments, output)
     return Finished(
-        seconds=time.monotonic() - began,
-        peak_mib=resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
-        output=done.stdout,
+        seconds=time.monotonic() - began, peak_mib=usage.ru_maxrss / 1024, output=output
     )
 
 
