@@ -1,13 +1,12 @@
 """Preprocessing against nnU-Net's, in one run: whole commands, resampling, imports and reading.
 
-    PYTHONPATH=.:benchmarks python -P benchmarks/preprocessing.py SCRATCH --hippocampus FOLDER
+    PYTHONPATH=. python benchmarks/preprocess.py SCRATCH --hippocampus FOLDER
         --peer PYTHON --script peer_nnunet.py --make-ct make_ct.py [--repeats 2]
 
-(-P: else this file would stand before the package of its name.) Both sides go from raw files to the
-store (fingerprint, plan, preprocessing) with two workers: of 6 CT volumes of 384 x 384 pixels onto
-the grids of 3d_fullres and 3d_lowres, and of Task04_Hippocampus onto those of 2d and 3d_fullres.
-They take turns; the shortest time of each counts. What autoseg announced of memory is set beside
-what its largest process took.
+Both sides go from raw files to the store (fingerprint, plan, preprocessing) with two workers: of 6
+CT volumes of 384 x 384 pixels onto the grids of 3d_fullres and 3d_lowres, and of Task04_Hippocampus
+onto those of 2d and 3d_fullres. They take turns; the shortest time of each counts. What autoseg
+announced of memory is set beside what its largest process took.
 """
 
 import argparse
