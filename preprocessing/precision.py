@@ -28,8 +28,9 @@ FLOAT32_ROUNDINGS: Final = 6
 """Roundings of float32 in decoding an int16, each at most half of the last place."""
 _LARGEST_FLOAT16: Final = float(np.finfo(np.float16).max)
 _RULE: Final = (
-    "the smallest type whose largest error is at most half of the smallest step between distinct "
-    "raw intensities after normalization: float16, else int16 with scale and offset, else float32"
+    "it is the smallest type whose largest error is at most half of the smallest step between "
+    "distinct raw intensities after normalization: float16, else int16 with scale and offset, "
+    "else float32"
 )
 
 

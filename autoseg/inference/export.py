@@ -15,6 +15,8 @@ def label_map_on_input_grid(
     labels: Labels,
     plan: Plan,
     configuration: Configuration,
+    *,
+    threads: int = 1,
 ) -> npt.NDArray[np.unsignedinteger]:
     """Resample logits to the input's grid, take the largest, and undo the crop and axis order.
 
@@ -28,6 +30,8 @@ def label_map_on_input_grid(
         Meaning of the channels.
     plan, configuration
         What was decided.
+    threads : int
+        Threads to compute with; their number changes no voxel.
 
     Returns
     -------
@@ -40,6 +44,7 @@ def label_map_on_input_grid(
         grid.crop.shape,
         order=configuration.logits_order,
         separate=separate_axis(used.spacing, grid.spacing),
+        threads=threads,
     )
     whole = np.zeros(grid.whole_shape, labels.dtype)
     whole[grid.crop.slices] = labels.label_map(resampled)

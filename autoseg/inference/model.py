@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from autoseg.core.errors import GeometryError, VoxelError
 from autoseg.core.model import ModelDescription
+from autoseg.execution.machine import inspect_machine
 from autoseg.inference.export import label_map_on_input_grid
 from autoseg.inference.predictor import PreviousPrediction, Window, predict_logits
 from autoseg.networks.assembler import UNet
@@ -116,11 +117,14 @@ class Model:
     ) -> npt.NDArray[np.unsignedinteger]:
         """Return the label map on the raw grid; the stages of a cascade share plan and crop."""
         plan, configuration = self.description.plan, self.description.configuration
+        threads = inspect_machine().cores
         previous = None
         if self.previous is not None:
             coarse = self.previous._segment(cropped, on_tile)
-            previous = resample_reference(coarse, cropped.grid, plan, configuration)
-        prepared, _ = resample_case(cropped, configuration)
+            previous = resample_reference(
+                coarse, cropped.grid, plan, configuration, threads=threads
+            )
+        prepared, _ = resample_case(cropped, configuration, threads=threads)
         return self.label_map(self.logits(prepared, previous, on_tile=on_tile), cropped.grid)
 
     def label_map(
@@ -136,6 +140,7 @@ class Model:
             self.description.dataset.labels,
             self.description.plan,
             self.description.configuration,
+            threads=inspect_machine().cores,
         )
 
 

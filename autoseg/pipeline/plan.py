@@ -16,6 +16,7 @@ from autoseg.io.workspace import DatasetFolder, Workspace
 from autoseg.pipeline.cpu_schedule import CpuSchedule, cpu_schedule
 from autoseg.pipeline.fingerprint import Measured
 from autoseg.pipeline.splits import SplitRequest, decide_splits
+from autoseg.pipeline.stored_types import storage_decisions
 from autoseg.pipeline.traced_steps import RememberedTracer
 from autoseg.reporting.explanation import explain_plan
 from planners.budget import PlannerBudget
@@ -143,9 +144,13 @@ def _decide(
 
 
 def explain(folder: DatasetFolder, plan: str = "default") -> str:
-    """Return the page that explains a plan, and the folds that all plans of a dataset share."""
+    """Return the page that explains a plan, its stored cases, and the folds that plans share."""
     decided = folder.read_plan(plan)
-    together = (*decided.decisions, *folder.read_splits().decisions)
+    together = (
+        *decided.decisions,
+        *storage_decisions(folder, decided),
+        *folder.read_splits().decisions,
+    )
     return explain_plan(replace(decided, decisions=together))
 
 
