@@ -1,56 +1,14 @@
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter, map_coordinates
-from skimage.transform import resize
+from scipy.ndimage import gaussian_filter
 
 from preprocessing.label_resampling import resample_mask, resample_segmentation
-
-GRIDS = [
-    pytest.param((7, 23, 16), (14, 17, 40), id="3d-up-down-up"),
-    pytest.param((20, 9, 13), (11, 31, 13), id="3d-one-axis-kept"),
-    pytest.param((5, 18, 30), (5, 7, 11), id="3d-down"),
-    pytest.param((3, 4, 6), (10, 17, 29), id="3d-tiny-up"),
-    pytest.param((33, 12, 8), (2, 3, 5), id="3d-far-down"),
-    pytest.param((1, 12, 9), (4, 15, 7), id="3d-one-slice"),
-    pytest.param((9, 8, 14), (1, 8, 13), id="3d-to-one-slice"),
-    pytest.param((2, 40, 3), (3, 41, 2), id="3d-nearly-the-same"),
-    pytest.param((31, 18), (17, 50), id="2d-down-up"),
-    pytest.param((12, 25), (36, 25), id="2d-one-axis-kept"),
-    pytest.param((64, 10), (9, 4), id="2d-far-down"),
-    pytest.param((5, 3), (21, 20), id="2d-up"),
-]
-APART = [
-    pytest.param((6, 15, 22), (13, 20, 17), 0, id="up-along-0"),
-    pytest.param((11, 14, 9), (4, 9, 16), 0, id="down-along-0"),
-    pytest.param((15, 7, 12), (10, 12, 19), 1, id="up-along-1"),
-    pytest.param((15, 12, 8), (22, 10, 3), 2, id="down-along-2"),
-    pytest.param((5, 12, 9), (5, 8, 13), 0, id="slices-kept"),
-    pytest.param((5, 12, 9), (9, 12, 9), 0, id="only-slices-change"),
-]
 
 
 def blobs(shape, labels=4, seed=3):
     smooth = gaussian_filter(np.random.default_rng(seed).normal(size=shape), 1.2)
     edges = np.quantile(smooth, np.linspace(0, 1, labels + 1)[1:-1])
     return np.digitize(smooth, edges).astype(np.uint8)
-
-
-def resized(voxels, shape, order):
-    """Resize one channel by skimage in double precision."""
-    exact = voxels.astype(np.float64)
-    return resize(exact, shape, order=order, mode="edge", anti_aliasing=False, clip=True)
-
-
-def resized_apart(voxels, shape, order, axis):
-    """Resize slice by slice, then place slices by nearest neighbor: the slow way."""
-    slices = np.moveaxis(voxels, axis, 0)
-    in_plane = [n for other, n in enumerate(shape) if other != axis]
-    stack = np.stack([resized(one, in_plane, order) for one in slices])
-    ratio = len(stack) / shape[axis]
-    positions = np.indices((shape[axis], *in_plane)).astype(float)
-    positions[0] = ratio * (positions[0] + 0.5) - 0.5
-    placed = map_coordinates(stack, positions, order=0, mode="nearest")
-    return np.moveaxis(placed, 0, axis)
 
 
 def winner(segmentation, resize_one):
@@ -61,8 +19,8 @@ def winner(segmentation, resize_one):
     return labels[shares.argmax(0)], ordered[-1] - ordered[-2] > 1e-6
 
 
-@pytest.mark.parametrize(("shape", "wanted"), GRIDS)
-def test_segmentation_takes_the_label_of_the_largest_indicator(shape, wanted):
+def test_segmentation_takes_the_label_of_the_largest_indicator(grid, resized):
+    shape, wanted = grid
     segmentation = blobs(shape)
     expected, clear = winner(segmentation, lambda one: resized(one, wanted, 1))
     resampled = resample_segmentation(segmentation, wanted)
@@ -70,8 +28,8 @@ def test_segmentation_takes_the_label_of_the_largest_indicator(shape, wanted):
     np.testing.assert_array_equal(resampled[clear], expected[clear])
 
 
-@pytest.mark.parametrize(("shape", "wanted", "axis"), APART)
-def test_segmentation_with_a_separate_axis_takes_whole_slices(shape, wanted, axis):
+def test_segmentation_with_a_separate_axis_takes_whole_slices(apart_grid, resized_apart):
+    shape, wanted, axis = apart_grid
     segmentation = blobs(shape)
     expected, clear = winner(segmentation, lambda one: resized_apart(one, wanted, 1, axis))
     resampled = resample_segmentation(segmentation, wanted, separate=axis)
@@ -101,7 +59,7 @@ def test_full_mask_stays_full():
     assert resample_mask(np.ones((3, 4, 5), bool), (6, 2, 9)).all()
 
 
-def test_mask_is_resampled_as_a_segmentation_of_two_labels():
+def test_mask_is_resampled_as_a_segmentation_of_two_labels(resized):
     mask = blobs((9, 14, 12), labels=2).astype(bool)
     expected, clear = winner(mask, lambda one: resized(one, (13, 9, 20), 1))
     resampled = resample_mask(mask, (13, 9, 20))
@@ -123,7 +81,9 @@ def test_argument_is_left_unchanged():
 
 
 @pytest.mark.parametrize("separate", [None, 0, 1])
-def test_every_voxel_at_a_boundary_of_many_labels_is_counted_exactly(separate):
+def test_every_voxel_at_a_boundary_of_many_labels_is_counted_exactly(
+    separate, resized, resized_apart
+):
     # Noise of 90 labels: no two corners agree, so every voxel is voted on.
     segmentation = np.random.default_rng(5).integers(0, 90, (9, 14, 11)).astype(np.uint16)
     wanted = (13, 10, 17)
@@ -167,7 +127,7 @@ def test_turned_view_gives_what_its_copy_gives():
 
 
 @pytest.mark.parametrize("order", [0, 3])
-def test_other_orders_are_those_of_the_indicators(order):
+def test_other_orders_are_those_of_the_indicators(order, resized):
     segmentation, wanted = blobs((7, 12, 9)), (9, 7, 14)
     expected, clear = winner(segmentation, lambda one: resized(one, wanted, order))
     resampled = resample_segmentation(segmentation, wanted, order=order)

@@ -1,33 +1,10 @@
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.ndimage import gaussian_filter
 from skimage.transform import resize
 
 from preprocessing.interpolation import axis_matrix
 from preprocessing.resampling import resample_image, separate_axis
-
-GRIDS = [
-    pytest.param((7, 23, 16), (14, 17, 40), id="3d-up-down-up"),
-    pytest.param((20, 9, 13), (11, 31, 13), id="3d-one-axis-kept"),
-    pytest.param((5, 18, 30), (5, 7, 11), id="3d-down"),
-    pytest.param((3, 4, 6), (10, 17, 29), id="3d-tiny-up"),
-    pytest.param((33, 12, 8), (2, 3, 5), id="3d-far-down"),
-    pytest.param((1, 12, 9), (4, 15, 7), id="3d-one-slice"),
-    pytest.param((9, 8, 14), (1, 8, 13), id="3d-to-one-slice"),
-    pytest.param((2, 40, 3), (3, 41, 2), id="3d-nearly-the-same"),
-    pytest.param((31, 18), (17, 50), id="2d-down-up"),
-    pytest.param((12, 25), (36, 25), id="2d-one-axis-kept"),
-    pytest.param((64, 10), (9, 4), id="2d-far-down"),
-    pytest.param((5, 3), (21, 20), id="2d-up"),
-]
-APART = [
-    pytest.param((6, 15, 22), (13, 20, 17), 0, id="up-along-0"),
-    pytest.param((11, 14, 9), (4, 9, 16), 0, id="down-along-0"),
-    pytest.param((15, 7, 12), (10, 12, 19), 1, id="up-along-1"),
-    pytest.param((15, 12, 8), (22, 10, 3), 2, id="down-along-2"),
-    pytest.param((5, 12, 9), (5, 8, 13), 0, id="slices-kept"),
-    pytest.param((5, 12, 9), (9, 12, 9), 0, id="only-slices-change"),
-]
 
 
 def noise(shape, seed=0):
@@ -35,30 +12,12 @@ def noise(shape, seed=0):
     return (200 + 90 * np.random.default_rng(seed).normal(size=shape)).astype(np.float32)
 
 
-def resized(voxels, shape, order):
-    """Resize one channel by skimage in double precision."""
-    exact = voxels.astype(np.float64)
-    return resize(exact, shape, order=order, mode="edge", anti_aliasing=False, clip=True)
-
-
-def resized_smoothly(voxels, shape):
+def resized_smoothly(voxels, shape, resized):
     """Resize one channel by skimage once the axes that shrink by more than two are smoothed."""
     factors = np.divide(voxels.shape, shape)
     is_smoothed = np.array(voxels.shape) > 2 * (np.array(shape) + 0.5)  # half a voxel is rounding
     sigmas = np.where(is_smoothed, (factors - 1) / 2, 0)
     return resized(gaussian_filter(voxels.astype(np.float64), sigmas, mode="nearest"), shape, 3)
-
-
-def resized_apart(voxels, shape, order, axis):
-    """Resize slice by slice, then place slices by nearest neighbor: the slow way."""
-    slices = np.moveaxis(voxels, axis, 0)
-    in_plane = [n for other, n in enumerate(shape) if other != axis]
-    stack = np.stack([resized(one, in_plane, order) for one in slices])
-    ratio = len(stack) / shape[axis]
-    positions = np.indices((shape[axis], *in_plane)).astype(float)
-    positions[0] = ratio * (positions[0] + 0.5) - 0.5
-    placed = map_coordinates(stack, positions, order=0, mode="nearest")
-    return np.moveaxis(placed, 0, axis)
 
 
 @pytest.mark.parametrize(
@@ -78,8 +37,8 @@ def test_separate_axis(spacing, target, axis):
 
 
 @pytest.mark.parametrize("order", [1, 3])
-@pytest.mark.parametrize(("shape", "wanted"), GRIDS)
-def test_image_is_resampled_as_skimage_resizes_it(shape, wanted, order):
+def test_image_is_resampled_as_skimage_resizes_it(grid, order, resized):
+    shape, wanted = grid
     image = np.stack([noise(shape, 1), -5 * noise(shape, 2)])
     resampled = resample_image(image, wanted, order=order)
     assert resampled.dtype == np.float32
@@ -106,10 +65,10 @@ def test_image_that_shrinks_by_more_than_two_is_smoothed_as_skimage_does(shape, 
     assert np.abs(resampled - resample_image(image, wanted, order=order)).max() > image[0].std() / 4
 
 
-@pytest.mark.parametrize(("shape", "wanted"), GRIDS)
-def test_only_the_axes_that_shrink_by_more_than_two_are_smoothed(shape, wanted):
+def test_only_the_axes_that_shrink_by_more_than_two_are_smoothed(grid, resized):
+    shape, wanted = grid
     image = noise((1, *shape))
-    expected = resized_smoothly(image[0], wanted)
+    expected = resized_smoothly(image[0], wanted, resized)
     resampled = resample_image(image, wanted, anti_aliasing=True)[0]
     np.testing.assert_allclose(resampled, expected, rtol=0, atol=1e-4 * image.std())
 
@@ -151,8 +110,8 @@ def test_slices_are_averaged_and_not_dropped_where_the_separate_axis_shrinks_far
     np.testing.assert_allclose(averaged[0, 2, :, 3], expected, atol=1e-6)
 
 
-@pytest.mark.parametrize(("shape", "wanted", "axis"), APART)
-def test_separate_axis_stays_apart_unless_it_shrinks_far(shape, wanted, axis):
+def test_separate_axis_stays_apart_unless_it_shrinks_far(apart_grid):
+    shape, wanted, axis = apart_grid
     image = noise((1, *shape))
     apart = shape[axis] / wanted[axis] <= 2
     smoothed = resample_image(image, wanted, separate=axis, anti_aliasing=True)
@@ -164,8 +123,8 @@ def test_separate_axis_stays_apart_unless_it_shrinks_far(shape, wanted, axis):
 
 
 @pytest.mark.parametrize("order", [1, 3])
-@pytest.mark.parametrize(("shape", "wanted", "axis"), APART)
-def test_image_with_a_separate_axis_is_resampled_slice_by_slice(shape, wanted, axis, order):
+def test_image_with_a_separate_axis_is_resampled_slice_by_slice(apart_grid, order, resized_apart):
+    shape, wanted, axis = apart_grid
     image = noise((2, *shape))
     resampled = resample_image(image, wanted, order=order, separate=axis)
     for channel, given in zip(resampled, image, strict=True):
