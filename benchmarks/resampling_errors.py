@@ -14,7 +14,7 @@ import numpy as np
 from scipy.ndimage import zoom
 from skimage.transform import resize
 
-from preprocessing.interpolation import BAND_VOXELS, axis_matrix
+from preprocessing.interpolation import BAND_VOXELS
 from preprocessing.resampling import resample_image
 
 Array = np.ndarray[Any, Any]
@@ -38,7 +38,8 @@ def band_error(n_in: int, n_out: int, cut: float) -> tuple[float, int]:
     """Return the largest error, in standard deviations, and the width of the widest band."""
     signals = np.random.default_rng(n_in).standard_normal((n_in, SIGNALS))
     exact = zoom(signals, (n_out / n_in, 1), order=3, mode="nearest", grid_mode=True)
-    matrix = axis_matrix(n_in, n_out, 3)
+    units = zoom(np.eye(n_in), (n_out / n_in, 1), order=3, mode="nearest", grid_mode=True)
+    matrix = units.astype(np.float32)
     made, widest = np.zeros(exact.shape, np.float32), 0
     for start in range(0, n_out, BAND_VOXELS):
         rows = matrix[start : start + BAND_VOXELS]

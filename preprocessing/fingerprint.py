@@ -158,7 +158,7 @@ def _read_sketch(task: MeasurementTask) -> CaseSketch | None:
 def _written_ns(path: Path) -> int:
     """Return when a file was written, or the latest of a folder that holds a series."""
     parts = [path, *path.iterdir()] if is_series(path) else [path]
-    return max(part.stat().st_mtime_ns for part in parts)
+    return max(part.stat().st_mtime_ns for part in parts if part.exists())
 
 
 def _key(task: MeasurementTask) -> str:

@@ -15,7 +15,6 @@ import numpy.typing as npt
 from preprocessing.interpolation import (
     Indices,
     Neighbors,
-    axis_matrix,
     linear_neighbors,
     nearest_indices,
     nearest_neighbors,
@@ -101,10 +100,8 @@ def resample_mask(
 
 
 def _neighbors(n_in: int, n_out: int, order: int, *, is_separate: bool) -> Neighbors:
-    if is_separate:
+    if is_separate or order == 0:
         return nearest_neighbors(nearest_indices(n_in, n_out))
-    if order == 0:
-        return nearest_neighbors(axis_matrix(n_in, n_out, 0).argmax(axis=1))
     return linear_neighbors(n_in, n_out)
 
 

@@ -172,7 +172,14 @@ def _prepare(task: PreprocessingTask) -> _Prepared:
 
 def _preprocess(task: PreprocessingTask, missing: Sequence[tuple[str, Path]]) -> None:
     prepared = _prepare(task)
-    made: dict[object, tuple[store.StoredCase, Path]] = {}
+    made = {
+        _sameness(prepared.cropped, task.plan.configuration(name)): (
+            store.read_record(folder, task.case.name),
+            folder,
+        )
+        for name, folder in task.stores
+        if (name, folder) not in missing
+    }
     for name, folder in missing:
         configuration = task.plan.configuration(name)
         sameness = _sameness(prepared.cropped, configuration)

@@ -74,6 +74,8 @@ def labels_on_grid(
         raise _apart(fault)
     before = np.count_nonzero(label_map) * _voxel_mm3(source)
     after = np.count_nonzero(moved) * _voxel_mm3(image)
+    if before and not after:
+        raise _emptied(fault, before)
     note = (
         f"shape {source.shape} was put onto the image's grid {image.shape}, nearest label by "
         f"position: {before:.6g} mm³ of foreground became {after:.6g} mm³, {outside} voxels lie "
@@ -182,7 +184,8 @@ def resampled(
                 places = places + (matrix[axis, other] * np.arange(target.shape[other])).reshape(
                     along
                 )
-            beyond |= (places < -0.5) | (places > source.shape[axis] - 0.5)
+            edge = 0.5 + 10.0**-_DECIMALS * source.shape[axis]  # what lies on the edge is inside
+            beyond |= (places < -edge) | (places > source.shape[axis] - 1 + edge)
         moved[index][beyond] = outside
         count += int(np.count_nonzero(beyond))
     return moved, count
@@ -219,6 +222,16 @@ def _apart(fault: GeometryError) -> GeometryError:
         f"{fault}; they do not meet anywhere in space, so that resampling would leave nothing",
         rule=fault.rule,
         hint="correct the headers: one of them names another place",
+    )
+
+
+def _emptied(fault: GeometryError, before_mm3: float) -> GeometryError:
+    """Return the error for a segmentation of which the image's grid shows nothing."""
+    return GeometryError(
+        f"{fault}; of its {before_mm3:.6g} mm³ of foreground nothing would be left on the image's "
+        "grid",
+        rule=fault.rule,
+        hint="correct the headers, or remove the case",
     )
 
 

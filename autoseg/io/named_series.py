@@ -22,7 +22,8 @@ def with_named_series(read: Callable[[str | None], Value], accepted: Accepted) -
     Raises
     ------
     InputError
-        E-DCM-53 if there are several and none was named; whatever else ``read`` raises.
+        E-DCM-53 if there are several and none, or more than one of them, was named; whatever else
+        ``read`` raises.
     """
     try:
         return read(None)
@@ -30,10 +31,13 @@ def with_named_series(read: Callable[[str | None], Value], accepted: Accepted) -
         if error.rule != "E-DCM-53":
             raise
         ambiguous = error
+    found = []
     for series in choices_of(accepted, "E-DCM-53"):
         try:
-            return read(series)
+            found.append(read(series))
         except InputError as error:
             if error.rule != "E-DCM-53":  # which says that it is a series of another folder
                 raise
-    raise ambiguous
+    if len(found) != 1:
+        raise ambiguous
+    return found[0]

@@ -102,7 +102,7 @@ def write_case(folder: Path, record: StoredCase, arrays: CaseArrays) -> StoredCa
         digests[what] = files.digest(data)
         files.write_atomically(_array_file(folder, record.name, what), data, durable=False)
     complete = _sealed(replace(record, digests=digests))
-    documents.write(_record_file(folder, record.name), complete, durable=False)
+    _finish(folder, complete)
     return complete
 
 
@@ -120,7 +120,7 @@ def share_case(written: StoredCase, folder: Path, other: Path) -> None:
     """
     for what in _files_of(written):
         files.link(_array_file(folder, written.name, what), _array_file(other, written.name, what))
-    documents.write(_record_file(other, written.name), written, durable=False)
+    _finish(other, written)
 
 
 def read_record(folder: Path, name: str) -> StoredCase:
@@ -215,6 +215,13 @@ def open_prediction(folder: Path, name: str) -> tuple[str, Array]:
             rule="E-RES-76",
             hint="run the same command again: it is made from the previous stage's validation",
         ) from error
+
+
+def _finish(folder: Path, record: StoredCase) -> None:
+    """Write the record that vouches for the arrays, and remove one that it does not have."""
+    documents.write(_record_file(folder, record.name), record, durable=False)
+    for what in set(_ARRAYS).difference(_files_of(record)):
+        files.remove(_array_file(folder, record.name, what))
 
 
 def _files_of(record: StoredCase) -> tuple[str, ...]:

@@ -139,21 +139,36 @@ def label_map(
         )
     with np.errstate(over="ignore", invalid="ignore"):
         values = decoded.channel(0)
-    notes: tuple[str, ...] = ()
-    if values.dtype.kind == "f":
-        values, notes = _whole_numbers(values, where)
+        found, worst = _positions(values, labels, where)
+    note = f"labels up to {worst:.2g} away from whole numbers were rounded"
+    return found, (note,) if worst else ()
+
+
+def _positions(
+    values: Array, labels: Labels, where: str
+) -> tuple[npt.NDArray[np.unsignedinteger], float]:
+    """Return the positions of labels by their values, and how far one is from a whole number."""
     known = declared_values(labels)
-    if values.min() < 0 or values.max() > known[-1][0]:
-        raise _undeclared(values, labels, where)
-    if known == [(value, value) for value in range(len(known))]:
-        return np.ascontiguousarray(values, dtype=labels.dtype), notes
-    positions = np.full(known[-1][0] + 1, -1)
-    for value, position in known:
-        positions[value] = position
-    found = positions[values.astype(np.intp)]
-    if found.min() < 0:
-        raise _undeclared(values, labels, where)
-    return np.ascontiguousarray(found, dtype=labels.dtype), notes
+    table = np.full(known[-1][0] + 1, -1, np.intp)
+    table[[value for value, _ in known]] = [position for _, position in known]
+    found = np.empty(values.shape, labels.dtype)
+    worst = 0.0
+    # By slices: indices of a whole volume take 8 bytes a voxel.
+    for plane, out in zip(values, found, strict=True):
+        whole = plane
+        if values.dtype.kind == "f":
+            whole = np.rint(plane)
+            apart = float(np.abs(plane - whole).max())
+            if not apart <= LABEL_TOLERANCE:  # NaN neither
+                raise _no_whole_numbers(values, where)
+            worst = max(worst, apart)
+        if whole.min() < 0 or whole.max() >= table.size:
+            raise _undeclared(np.rint(values), labels, where)
+        positions = table[whole.astype(np.intp)]
+        if positions.min() < 0:
+            raise _undeclared(np.rint(values), labels, where)
+        out[...] = positions
+    return found, worst
 
 
 def declared_values(labels: Labels) -> list[tuple[int, int]]:
@@ -217,23 +232,17 @@ def _not_finite(
     )
 
 
-def _whole_numbers(values: Array, where: str) -> tuple[Array, tuple[str, ...]]:
+def _no_whole_numbers(values: Array, where: str) -> VoxelError:
     if not np.isfinite(values).all():
-        raise _not_finite(values, values, where)
-    whole = np.rint(values)
-    apart = np.abs(values - whole)
-    worst = float(apart.max())
-    if worst > LABEL_TOLERANCE:
-        fractions = values[apart > LABEL_TOLERANCE]
-        samples = ", ".join(f"{value:.6g}" for value in np.unique(fractions)[:5])
-        raise VoxelError(
-            f"{where}: {fractions.size} voxels hold fractions, such as {samples}; labels are "
-            "whole numbers",
-            rule="E-VAL-34",
-            hint="was the mask interpolated? Resample it again with nearest neighbor",
-        )
-    note = f"labels up to {worst:.2g} away from whole numbers were rounded"
-    return whole, (note,) if worst else ()
+        return _not_finite(values, values, where)
+    fractions = values[np.abs(values - np.rint(values)) > LABEL_TOLERANCE]
+    samples = ", ".join(f"{value:.6g}" for value in np.unique(fractions)[:5])
+    return VoxelError(
+        f"{where}: {fractions.size} voxels hold fractions, such as {samples}; labels are "
+        "whole numbers",
+        rule="E-VAL-34",
+        hint="was the mask interpolated? Resample it again with nearest neighbor",
+    )
 
 
 def _undeclared(values: Array, labels: Labels, where: str) -> VoxelError:

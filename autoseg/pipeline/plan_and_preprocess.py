@@ -6,11 +6,12 @@ from pathlib import Path
 from autoseg.core.acceptance import Accepted
 from autoseg.core.plan import Plan
 from autoseg.execution.progress import Progress
+from autoseg.io.datasets import read_dataset
 from autoseg.io.workspace import DatasetFolder, Workspace
 from autoseg.pipeline.fingerprint import keep_measured, measure_dataset
 from autoseg.pipeline.plan import PlanRequest, decide_plan, keep_plan
 from autoseg.pipeline.preprocess import preprocess_cases
-from autoseg.pipeline.stage import MANY_CASES, Workers, count_workers, open_case_workers
+from autoseg.pipeline.stage import Workers, count_workers, open_case_workers
 from autoseg.pipeline.traced_steps import open_tracing_worker
 from planners.rules import RULES
 
@@ -46,7 +47,8 @@ def plan_and_preprocess(
     int
         Cases that had to be preprocessed.
     """
-    with open_case_workers(workers) as pool:
+    cases = len(read_dataset(raw, exclude=exclude).cases)
+    with open_case_workers(workers, cases) as pool:
         folder, plan = plan_raw(
             raw,
             workspace,
@@ -86,9 +88,10 @@ def plan_raw(
     Plan
         The plan.
     """
-    file = workspace.dataset(raw.resolve().name).traced_steps_file
+    dataset = read_dataset(raw, exclude=exclude)
+    file = workspace.dataset(dataset.description.name).traced_steps_file
     traces = planning.like is None and RULES[planning.budget.rules].plans_bytes
-    has_workers = count_workers(workers, tasks=MANY_CASES) > 0
+    has_workers = count_workers(workers, tasks=len(dataset.cases)) > 0
     with open_tracing_worker(file, is_wanted=traces and has_workers) as tracing:
         measured = measure_dataset(
             raw,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from autoseg.core.errors import AutosegError, PartialError, RefusedCasesError, ResourceError
 from autoseg.core.fingerprint import Fingerprint
@@ -16,6 +17,10 @@ from autoseg.io.workspace import DatasetFolder
 from autoseg.pipeline.stage import Workers, count_workers, failed, finished, run_stage
 from preprocessing.footprint import footprint
 from preprocessing.runner import PreprocessingTask, grid_key, preprocess_case
+
+LEAST_STORED: Final = 0.05
+"""Share of the uncompressed size that stored arrays take at least. Measured: 9 % of a phantom of
+CT, 15 % of Task04_Hippocampus."""
 
 
 def preprocess_cases(
@@ -158,12 +163,12 @@ def estimate(
 
 
 def _announce(needed: Estimate, folder: DatasetFolder, names: Sequence[str], count: int) -> str:
-    """Say what the work will take; refuse what the disk cannot hold."""
+    """Say what the work will take; refuse what the disk certainly cannot hold."""
     free = free_disk_bytes(folder.path)
-    if needed.disk_bytes > free:
+    if needed.disk_bytes * LEAST_STORED > free:
         raise ResourceError(
-            f"{folder.path}: preprocessing needs up to {size_text(needed.disk_bytes)} of disk, "
-            f"{size_text(free)} are free",
+            f"{folder.path}: preprocessing needs {size_text(needed.disk_bytes * LEAST_STORED)} to "
+            f"{size_text(needed.disk_bytes)} of disk, {size_text(free)} are free",
             rule="E-RES-63",
             hint="free some space, or choose a --workspace on another disk",
         )

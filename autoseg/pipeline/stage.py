@@ -8,6 +8,7 @@ from autoseg.execution.executor import Outcome, run_tasks
 from autoseg.execution.machine import inspect_machine, worker_count
 from autoseg.execution.progress import Progress
 from autoseg.execution.workers import WorkerPool, open_workers
+from preprocessing.footprint import PROCESS_BYTES
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
@@ -22,27 +23,28 @@ CASE_MODULES: Final = (
     "preprocessing.runner",
 )
 """What workers need to measure and preprocess cases; loaded while the command does other things."""
-MANY_CASES: Final = 1000
-"""Cases of a dataset that was not read yet."""
 
 
-def open_case_workers(asked: int | None) -> WorkerPool:
+def open_case_workers(asked: int | None, cases: int) -> WorkerPool:
     """Start workers that measure and preprocess cases; to be used in a ``with`` statement.
 
     Parameters
     ----------
     asked : int or None
-        The user's choice; None takes one per core.
+        The user's choice; None takes one per core, fewer where memory is short.
+    cases : int
+        Cases of the dataset.
     """
-    count = worker_count(asked, task_bytes=0, tasks=MANY_CASES)
+    count = worker_count(asked, task_bytes=PROCESS_BYTES, tasks=cases)
     return open_workers(count, preload=CASE_MODULES)
 
 
 def count_workers(workers: Workers, *, tasks: int, task_bytes: int = 0) -> int:
-    """Return how many workers a stage of some tasks has."""
-    if isinstance(workers, WorkerPool):
-        return workers.count
-    return worker_count(workers, task_bytes=task_bytes, tasks=tasks)
+    """Return how many workers of a stage work at a time: no more than have tasks or memory."""
+    if not isinstance(workers, WorkerPool):
+        return worker_count(workers, task_bytes=task_bytes, tasks=tasks)
+    affordable = inspect_machine().budget_bytes // max(task_bytes, 1)
+    return min(workers.count, tasks, max(1, affordable))
 
 
 def run_stage(

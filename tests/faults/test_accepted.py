@@ -135,6 +135,21 @@ def test_it_is_refused_without_and_with_another_choice_and_the_hint_offers_it(
             False,
             id="no-spacing-in-an-nrrd",
         ),
+        # Directions that are stated are not to be taken for others: the image would be mirrored.
+        pytest.param(
+            "a.nrrd",
+            lambda make: make.nrrd(make.voxels(), space_origin=None),
+            "E-GEO-14=ras",
+            False,
+            id="directions-but-no-origin-in-an-nrrd",
+        ),
+        pytest.param(
+            "a.mha",
+            lambda make: make.metaimage(make.voxels(), Offset=None),
+            "E-GEO-14=ras",
+            False,
+            id="directions-but-no-offset-in-a-metaimage",
+        ),
         pytest.param(
             "a.mha",
             lambda make: make.metaimage(make.voxels(), ElementSpacing=None),

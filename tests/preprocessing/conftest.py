@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.ndimage import map_coordinates
+from scipy.ndimage import gaussian_filter1d, map_coordinates, zoom
 from skimage.transform import resize
 
 GRIDS = [
@@ -42,6 +42,12 @@ def apart_grid(request):
 
 
 @pytest.fixture
+def axis_matrix():
+    """Resample one axis by scipy in double precision: (n_out, n_in), nothing left out."""
+    return _axis_matrix
+
+
+@pytest.fixture
 def resized():
     """Resize one channel by skimage in double precision."""
     return _resized
@@ -51,6 +57,13 @@ def resized():
 def resized_apart():
     """Resize slice by slice, then place slices by nearest neighbor: the slow way."""
     return _resized_apart
+
+
+def _axis_matrix(n_in, n_out, order, *, sigma=0.0):
+    units = (
+        gaussian_filter1d(np.eye(n_in), sigma, axis=0, mode="nearest") if sigma else np.eye(n_in)
+    )
+    return zoom(units, (n_out / n_in, 1), order=order, mode="nearest", grid_mode=True)
 
 
 def _resized(voxels, shape, order):

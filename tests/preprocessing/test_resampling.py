@@ -3,7 +3,6 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from skimage.transform import resize
 
-from preprocessing.interpolation import axis_matrix
 from preprocessing.resampling import resample_image, separate_axis
 
 
@@ -155,11 +154,11 @@ def test_number_of_threads_changes_no_voxel(separate):
         np.testing.assert_array_equal(again, once)
 
 
-def test_slabs_that_overlap_give_what_the_dense_matrices_do():
+def test_slabs_that_overlap_give_what_the_dense_matrices_do(axis_matrix):
     # Several bands along the first axis: their slabs are carried over, growing and shrinking.
     for n_in, n_out in ((150, 190), (190, 70), (40, 130)):
         image = noise((1, n_in, 5, 6))
-        spline = axis_matrix(n_in, n_out, 3).astype(np.float64)
+        spline = axis_matrix(n_in, n_out, 3)
         expected = np.einsum("oi,ciyx->coyx", spline, image.astype(np.float64))
         expected = expected.clip(image.min(), image.max())
         resampled = resample_image(image, (n_out, 5, 6))

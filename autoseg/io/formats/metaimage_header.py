@@ -109,7 +109,8 @@ def parse_metaimage(data: bytes | bytearray, where: str) -> VolumeHeader:
         data_file=_data_file(fields["ElementDataFile"], where),
         unit=other_unit(fields.get("DistanceUnits", "")),
         placeless=missing,
-        edges=edges if missing else (),
+        # Directions that are stated must not be taken for others.
+        edges=edges if missing and "TransformMatrix" not in fields else (),
     )
 
 

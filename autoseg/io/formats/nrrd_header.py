@@ -178,9 +178,8 @@ def _vector(text: str, length: int, where: str) -> tuple[float, ...]:
 
 def _missing_place(fields: dict[str, str]) -> str:
     """Say why left and right of a volume are unknown; of a flat image, no reader knows them."""
-    space = fields.get("space", "").lower().removesuffix("-time").removesuffix("t")
     directions, origin = fields.get("spacedirections"), fields.get("spaceorigin")
-    if space in _ANATOMICAL and directions is not None and origin is not None:
+    if _space(fields) in _ANATOMICAL and directions is not None and origin is not None:
         return ""
     return (
         f"its space is {fields.get('space', 'not stated')!r}, its space directions are "
@@ -189,10 +188,19 @@ def _missing_place(fields: dict[str, str]) -> str:
     )
 
 
+def _space(fields: dict[str, str]) -> str:
+    return fields.get("space", "").lower().removesuffix("-time").removesuffix("t")
+
+
 def _edges(
     fields: dict[str, str], directions: list[str | None], channel_axis: int | None, where: str
 ) -> tuple[float, ...]:
-    """Return the voxel edges that a header without a place states all the same, if any."""
+    """Return the voxel edges that a header without a place states all the same, if any.
+
+    None where it states directions in the body: those must not be taken for others.
+    """
+    if _space(fields) in _ANATOMICAL and "spacedirections" in fields:
+        return ()
     vectors = [vector for vector in directions if vector is not None]
     words = _BLANK.split(fields.get("spacings", "").strip(BLANKS))
     if vectors:

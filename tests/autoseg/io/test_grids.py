@@ -126,6 +126,26 @@ def test_grids_that_do_not_meet_are_refused_whatever_is_accepted():
     assert caught.value.rule == "E-GEO-23"
 
 
+def test_labels_of_which_nothing_would_be_left_are_refused():
+    # The image shows the last two of six voxels; the foreground is the first.
+    source = grid((1, 1, 6), straight(1.0, 1.0, 2.0))
+    image = grid((1, 1, 2), straight(1.0, 1.0, 2.0))
+    labels = np.array([[[3, 0, 0, 0, 0, 0]]], np.uint8)
+    with pytest.raises(GeometryError, match=r"of its 2 mm³ of foreground nothing would be left"):
+        grids.labels_on_grid(labels, source, image, "case 'a'", RESAMPLE)
+    moved, _ = grids.labels_on_grid(labels[..., ::-1].copy(), source, image, "case 'a'", RESAMPLE)
+    assert np.count_nonzero(moved) == 1
+
+
+@pytest.mark.parametrize("edge", [0.1, 0.3, 0.6, 0.7, 0.9, 1.1])
+def test_voxels_on_the_outer_edge_are_inside(edge: float):
+    # Two voxels end half an edge behind their centers, where those of the other grid lie.
+    source = grid((1, 1, 7), straight(edge, 1.0, 2.0))
+    target = grid((1, 1, 8), straight(edge, 1.0, 2.0, origin=(-edge / 2, 0, 0)))
+    _, outside = grids.resampled(np.ones((1, 1, 7)), source, target, order=0, outside=0)
+    assert outside == 0
+
+
 def test_pictures_lie_nowhere_and_are_not_resampled():
     flat = [
         Geometry(

@@ -31,6 +31,11 @@ def test_of_several_the_named_one_is_read():
     assert with_named_series(folder_of("1.5", "1.9"), NAMED) == "1.5"
 
 
+def test_of_several_named_ones_none_is_chosen():
+    with pytest.raises(DatasetError, match=r"\('1\.2', '1\.5'\), asked was None"):
+        with_named_series(folder_of("1.2", "1.5"), NAMED)
+
+
 def test_several_of_which_none_was_named_are_refused_with_all_of_them():
     for accepted in ((), NAMED):
         with pytest.raises(DatasetError, match=r"\('1\.3', '1\.4'\), asked was None"):
