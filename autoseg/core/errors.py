@@ -1,7 +1,11 @@
 """Every error that autoseg raises on purpose, with the exit code that the command line gives it.
 
-Imports nothing, so that any module may import it.
+Imports nothing of autoseg, so that any module may import it.
 """
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Self
 
 
 class AutosegError(Exception):
@@ -16,6 +20,13 @@ class AutosegError(Exception):
         them.
     hint : str, optional
         What to do next; the usual hint of the kind of error if left out.
+
+    Attributes
+    ----------
+    cases : tuple of str
+        Names of the cases that it is about; empty if it is about none, or they are not known.
+    file : str
+        Path of the file that it is about; empty if there are several or none, or it is not known.
     """
 
     exit_code = 3
@@ -25,12 +36,47 @@ class AutosegError(Exception):
         super().__init__(message)
         self.rule = rule
         self.hint = hint or self.usual_hint
+        self.cases: tuple[str, ...] = ()
+        self.file = ""
+
+    def about(self, *cases: str, file: str = "") -> Self:
+        """Say what the error is about, for those who leave these cases out; return it.
+
+        Parameters
+        ----------
+        *cases : str
+            Names of cases; an empty one is none.
+        file : str
+            Path of the file.
+
+        Notes
+        -----
+        What is left out stays as it was said before.
+        """
+        self.cases = tuple(dict.fromkeys(name for name in cases if name)) or self.cases
+        self.file = file or self.file
+        return self
+
+    @property
+    def case(self) -> str:
+        """The only case that it is about; empty if there are several or none."""
+        return self.cases[0] if len(self.cases) == 1 else ""
 
     @property
     def text(self) -> str:
         """The message behind its rule, on one line."""
         message = " ".join(str(self.args[0]).split())
         return f"{self.rule} {message}" if self.rule else message
+
+
+@contextmanager
+def about_file(path: object) -> Iterator[None]:
+    """Let the errors of a block say which file they are about."""
+    try:
+        yield
+    except AutosegError as error:
+        error.about(file=str(path))
+        raise
 
 
 class Bug(AutosegError):  # noqa: N818 - it is one

@@ -1,6 +1,7 @@
 """Raw datasets: finds the cases of a folder, in any known layout, and the images to predict."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autoseg.core.dataset import (
@@ -17,9 +18,24 @@ from autoseg.io.raw.bids import read_bids
 from autoseg.io.raw.channel_files import channel_groups, same_family
 from autoseg.io.raw.described import read_described
 from autoseg.io.raw.layouts import RawDataset, channel_problems, own_names
-from autoseg.io.raw.listing import look_alikes, stem, unsafe_names
+from autoseg.io.raw.listing import look_alike_files, look_alikes, stem, unsafe_names
 from autoseg.io.raw.manifest import read_manifest
 from autoseg.io.raw.places import BIDS_JSON, DATASET_JSON, description_in, raw_dataset_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What is whole of a raw dataset, and what is wrong with its layout."""
+
+    dataset: Dataset | None
+    """The dataset without the cases that are at fault; None if no case is left."""
+    problems: tuple[AutosegError, ...]
+    """Every fault of the layout; each says which cases and which file it is about."""
+
+    @property
+    def at_fault(self) -> frozenset[str]:
+        """Names of the cases that the problems are about."""
+        return frozenset(name for problem in self.problems for name in problem.cases)
 
 
 def read_dataset(path: Path, *, exclude: Collection[str] = ()) -> Dataset:
@@ -52,33 +68,90 @@ def read_dataset(path: Path, *, exclude: Collection[str] = ()) -> Dataset:
     Files whose names begin with a dot are ignored. No image is opened.
     """
     excluded = frozenset(exclude)
-    found = _find(path.resolve() if path.name in ("", "..") else path.absolute(), excluded)
-    listing, folder = found.listing, found.folder.resolve()
-    if excluded and listing.seen:
-        check_names(excluded, listing.seen, found.name)
-    if listing.problems:
-        raise _refused(f"{found.manifest or found.folder}: the layout has", listing.problems)
+    raw = _read(path, excluded)
+    if raw.listing.problems:
+        raise _refused(f"{raw.manifest or raw.folder}: the layout has", raw.listing.problems)
+    return _with_patients(_dataset(raw, raw.listing.cases, excluded), raw)
+
+
+def find_dataset(path: Path, *, exclude: Collection[str] = ()) -> Found:
+    """Read a raw dataset as far as its layout is whole, and find every fault of it.
+
+    Parameters
+    ----------
+    path, exclude
+        As in `read_dataset`.
+
+    Returns
+    -------
+    Found
+        The cases that no problem is about, and all that `read_dataset` would refuse: faults of the
+        layout, and cases whose patient is not named though that of others is.
+
+    Raises
+    ------
+    UsageError, DatasetError, DocumentError
+        As `read_dataset`, where the description cannot be read or all cases are excluded.
+
+    Notes
+    -----
+    A problem about no case, such as a wrong number of cases, leaves all of them whole.
+    """
+    excluded = frozenset(exclude)
+    raw = _read(path, excluded)
+    found = Found(dataset=None, problems=raw.listing.problems)
+    cases = _without(raw.listing.cases, found.at_fault)
+    if found.problems and not cases:
+        return found
+    dataset = _dataset(raw, cases, excluded)
+    try:
+        return replace(found, dataset=_with_patients(dataset, raw))
+    except DatasetError as error:
+        names = {case.name for case in cases}.difference(raw.patients or {})
+        error.about(*sorted(names), file=raw.where)
+        cases = _without(cases, names)
+        fewer = _with_patients(replace(dataset, cases=cases), raw) if cases else None
+        return Found(dataset=fewer, problems=(*found.problems, error))
+
+
+def _dataset(raw: RawDataset, cases: tuple[Case, ...], excluded: frozenset[str]) -> Dataset:
+    """Return a raw dataset with some of its cases."""
+    folder = raw.folder.resolve()
     dataset = Dataset(
         description=DatasetDescription(
-            name=found.name,
-            channels=found.channels,
-            labels=found.labels,
-            file_ending=listing.file_ending,
+            name=raw.name,
+            channels=raw.channels,
+            labels=raw.labels,
+            file_ending=raw.listing.file_ending,
         ),
         folder=str(folder),
-        cases=listing.cases,
+        cases=cases,
         excluded=tuple(sorted(excluded)),
-        manifest=str(folder / Path(found.manifest).name) if found.manifest else "",
-        notes=listing.notes,
+        manifest=str(folder / Path(raw.manifest).name) if raw.manifest else "",
+        notes=raw.listing.notes,
     )
-    dataset = exclude_cases(dataset, excluded)
-    if found.patients is None:
+    return exclude_cases(dataset, excluded)
+
+
+def _with_patients(dataset: Dataset, raw: RawDataset) -> Dataset:
+    if raw.patients is None:
         return dataset
-    return set_patients(dataset, found.patients, f"{found.where}: patients")
+    return set_patients(dataset, raw.patients, f"{raw.where}: patients")
 
 
-def _find(path: Path, exclude: frozenset[str]) -> RawDataset:
-    """Read whichever layout a path has."""
+def _without(cases: tuple[Case, ...], names: Collection[str]) -> tuple[Case, ...]:
+    return tuple(case for case in cases if case.name not in names)
+
+
+def _read(path: Path, exclude: frozenset[str]) -> RawDataset:
+    """Read whichever layout a path has; refuse names to exclude that no case has."""
+    raw = _read_layout(path.resolve() if path.name in ("", "..") else path.absolute(), exclude)
+    if raw.listing.seen:
+        check_names(exclude, raw.listing.seen, raw.name)
+    return raw
+
+
+def _read_layout(path: Path, exclude: frozenset[str]) -> RawDataset:
     place = raw_dataset_at(path)
     if place is None:
         return read_described(path, exclude)  # which says what is missing
@@ -134,12 +207,13 @@ def images_for_prediction(source: Path, description: DatasetDescription) -> tupl
             f"{folder / name}: is no image of this model; allowed endings are {', '.join(allowed)}",
             rule="E-SET-42",
             hint="leave only images in the folder, in the format of the training images",
-        )
+        ).about(file=str(folder / name))
         for name in names
         if name not in images
     ]
-    problems += unsafe_names(images, str(folder))
-    problems += look_alikes(((stem(name), name) for name in images), str(folder))
+    stems = [(stem(name), name) for name in images]
+    problems += unsafe_names(stems, folder)
+    problems += look_alike_files(stems, str(folder))
     cases, more = _group(folder, images, len(description.channels))
     problems += more
     if problems:
@@ -167,7 +241,7 @@ def _group(
             f"{folder / name}: has no channel number, though other files in the folder have one",
             rule="E-SET-42",
             hint="name either all files <case>_0000, <case>_0001 and so on, or none",
-        )
+        ).about(file=str(folder / name))
         for name in strays
     ]
     for case, files in groups.items():

@@ -128,6 +128,11 @@ def ensure_writable(folder: Path) -> None:
     (folder / ".probe").unlink(missing_ok=True)
 
 
+def visible(folder: Path) -> bool:
+    """Tell whether a folder holds anything but locks and files that were being written."""
+    return any(not path.name.startswith(".") for path in folder.iterdir())
+
+
 def remove(path: Path) -> None:
     """Remove a file, if it is there."""
     try:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from autoseg.core.acceptance import Accepted, choice_of
 from autoseg.core.dataset import Case
-from autoseg.core.errors import DatasetError
+from autoseg.core.errors import DatasetError, about_file
 from autoseg.core.geometry import Geometry, Orientation
 from autoseg.core.labels import Labels
 from autoseg.io import grids
@@ -97,8 +97,9 @@ def read_image(
     ResourceError
         If it may not be read.
     """
-    decoded, digest = _decode(path, orientation, limit_bytes, accepted)
-    voxels, filled = intensities(decoded, str(path), accepted)
+    with about_file(path):
+        decoded, digest = _decode(path, orientation, limit_bytes, accepted)
+        voxels, filled = intensities(decoded, str(path), accepted)
     return Image(
         voxels=voxels,
         geometry=decoded.geometry,
@@ -150,7 +151,8 @@ def read_case_image(
         expected = channels if len(paths) == 1 else 1
         if len(image.voxels) != expected:
             where = f"case {case.name!r}: {path.name}"
-            raise _wrong_channels(where, f"{len(image.voxels)} channels", expected)
+            found = f"{len(image.voxels)} channels"
+            raise _wrong_channels(where, found, expected).about(case.name, file=str(path))
     if len(images) == 1:
         return images[0]
     images = _on_first_grid(case, images, accepted)
@@ -189,8 +191,9 @@ def read_segmentation(
     InputError
         If the file is refused, as in `read_image`.
     """
-    decoded, digest = _decode(path, orientation, limit_bytes, accepted)
-    voxels, notes = label_map(decoded, labels, str(path))
+    with about_file(path):
+        decoded, digest = _decode(path, orientation, limit_bytes, accepted)
+        voxels, notes = label_map(decoded, labels, str(path))
     return Segmentation(
         voxels=voxels,
         geometry=decoded.geometry,

@@ -6,20 +6,21 @@ from typing import Final
 
 from autoseg.core.acceptance import Accepted
 from autoseg.core.check_report import CheckReport, Refusal
-from autoseg.core.dataset import Case, Dataset
+from autoseg.core.dataset import Dataset
 from autoseg.core.errors import AutosegError, InputError, UsageError
 from autoseg.core.fingerprint import CaseMeasurement
 from autoseg.core.version import __version__
+from autoseg.execution.executor import Outcome
 from autoseg.execution.progress import Progress
 from autoseg.io import documents, files
+from autoseg.io.datasets import Found, find_dataset
 from autoseg.io.workspace import DatasetFolder, Workspace
-from autoseg.pipeline.check_layout import Layout, whole_cases
 from autoseg.pipeline.check_pictures import draw_pictures, picture_tasks, remove_pictures
-from autoseg.pipeline.copies import settle_copies
+from autoseg.pipeline.copies import Copies, settle_copies
 from autoseg.pipeline.fingerprint import accept, check_origin, measure_cases
 from autoseg.pipeline.stage import finished
 from preprocessing.findings import equal_images, extent_notes, intensity_notes
-from preprocessing.fingerprint import summarize
+from preprocessing.fingerprint import MeasurementTask, summarize
 from preprocessing.outliers import LEAST_CASES, most_rare
 from preprocessing.plausibility import suspicious_cases
 
@@ -71,10 +72,10 @@ def check_dataset(
     InputError
         If the dataset's description cannot be read.
     """
-    layout = whole_cases(raw, exclude)
-    if layout.dataset is None:
-        return _nothing_read(raw, layout, workspace, pictures)
-    dataset = accept(layout.dataset, accepted)
+    found = find_dataset(raw, exclude=exclude)
+    if found.dataset is None:
+        return _nothing_read(raw, found, workspace, pictures)
+    dataset = accept(found.dataset, accepted)
     folder = workspace.dataset(dataset.description.name)
     place = pictures or folder.path / "check"
     files.ensure_writable(folder.path)
@@ -83,26 +84,17 @@ def check_dataset(
         before = _earlier_report(place)
         outcomes = measure_cases("checking", dataset, folder, workers=workers, progress=progress)
         measured = finished(outcomes)
-        faults = [
-            _refusal(outcome.error, dataset, outcome.item.case)
-            for outcome in outcomes
-            if outcome.error is not None
-        ]
         copies = settle_copies(dataset, equal_images(measured))
-        dataset, cases = copies.dataset, {case.name: case for case in dataset.cases}
-        faults += [
-            _refusal(error, dataset, cases[name])
-            for error, name in zip(copies.problems, copies.refused, strict=True)
-        ]
-        faults += _no_sum(measured, folder)
+        dataset = copies.dataset
+        problems = [*found.problems, *_case_problems(outcomes, copies), *_no_sum(measured, folder)]
         report = CheckReport(
             autoseg_version=__version__,
             dataset=folder.name,
             origin=str(raw),
             accepted=tuple(each.text for each in accepted),
-            cases=len(dataset.cases) + len(layout.left_out),
+            cases=len(dataset.cases) + len(found.at_fault),
             read=len(measured),
-            refused=(*layout.faults, *faults),
+            refused=tuple(map(_refusal, problems)),
             suspicious=suspicious_cases(measured, dataset.description, patients=dataset.patients),
             notes=(*_notes(dataset, measured), *copies.notes),
         )
@@ -115,7 +107,7 @@ def check_dataset(
 
 
 def _nothing_read(
-    raw: Path, layout: Layout, workspace: Workspace, pictures: Path | None
+    raw: Path, found: Found, workspace: Workspace, pictures: Path | None
 ) -> tuple[CheckReport, Path]:
     """Write and return the report on a layout that leaves no case to read."""
     name = raw.stem if raw.is_file() else raw.resolve().name
@@ -125,9 +117,9 @@ def _nothing_read(
         autoseg_version=__version__,
         dataset=name,
         origin=str(raw),
-        cases=len(layout.left_out),
+        cases=len(found.at_fault),
         read=0,
-        refused=layout.faults,
+        refused=tuple(map(_refusal, found.problems)),
         suspicious=(),
         notes=("no image was read: the faults of the layout must be mended first",),
     )
@@ -135,29 +127,35 @@ def _nothing_read(
     return report, place
 
 
-def _refusal(error: AutosegError, dataset: Dataset, case: Case) -> Refusal:
-    text = str(error.args[0])
-    named = [path for path in case.images if Path(path).name in text]
-    # The segmentation is often called like the image, in another folder.
-    if case.segmentation and str(Path(dataset.folder) / case.segmentation) in text:
-        named = [case.segmentation]
+def _refusal(error: AutosegError) -> Refusal:
     return Refusal(
         rule=error.rule,
-        case=case.name,
-        file=str(Path(dataset.folder) / named[0]) if len(named) == 1 else "",
-        problem=text,
+        case=error.case,
+        file=error.file,
+        problem=str(error.args[0]),
         fix=error.hint,
     )
 
 
-def _no_sum(measured: Sequence[CaseMeasurement], folder: DatasetFolder) -> list[Refusal]:
+def _case_problems(
+    outcomes: Sequence[Outcome[MeasurementTask, CaseMeasurement]], copies: Copies
+) -> list[AutosegError]:
+    """Return why cases are refused: on their own, or as copies of others."""
+    alone = [
+        outcome.error.about(outcome.item.case.name)
+        for outcome in outcomes
+        if outcome.error is not None
+    ]
+    return [*alone, *copies.problems]
+
+
+def _no_sum(measured: Sequence[CaseMeasurement], folder: DatasetFolder) -> list[AutosegError]:
     """Return why no fingerprint can be made of cases that are fine on their own, if it cannot."""
     try:
         if measured:
             summarize(measured, folder.name, cache=folder.measured)
     except InputError as error:
-        text = str(error.args[0])
-        return [Refusal(rule=error.rule, case="", file="", problem=text, fix=error.hint)]
+        return [error]
     return []
 
 
@@ -176,7 +174,7 @@ def _earlier_report(place: Path) -> CheckReport | None:
     try:
         return documents.read(place / REPORT, CheckReport)
     except AutosegError:
-        held = place.exists() and (not place.is_dir() or any(place.iterdir()))
+        held = place.exists() and (not place.is_dir() or files.visible(place))
         if held and not (place / REPORT).exists():
             raise UsageError(
                 f"{place}: is not empty and holds no {REPORT}; report and pictures go into a new "

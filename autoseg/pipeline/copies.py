@@ -16,10 +16,13 @@ class Copies:
     """The dataset; copies are of one patient where that was accepted."""
     problems: tuple[AutosegError, ...]
     """One for each copy that is refused."""
-    refused: tuple[str, ...]
-    """Their names."""
     notes: tuple[str, ...]
     """One for each copy that is taken."""
+
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """Names of the copies that are refused."""
+        return tuple(problem.case for problem in self.problems)
 
 
 def settle_copies(
@@ -52,7 +55,7 @@ def settle_copies(
     known = {case.name: case.patient for case in dataset.cases}
     grouped = {name: patient or name for name, patient in known.items()}
     problems: list[AutosegError] = []
-    refused, notes, is_grouped = [], [], False
+    notes, is_grouped = [], False
     for first, *others in groups:
         for name in others:
             what = f"case {name!r}: its image files are byte by byte those of case {first!r}"
@@ -64,14 +67,11 @@ def settle_copies(
                 note = f"{what}; both count as one patient, so they share a fold"
                 notes.append(accepted_note(note, "E-SET-44", choice))
             else:
-                refused.append(name)
-                problems.append(_copy(what, may_group=may_group))
+                problems.append(_copy(what, may_group=may_group).about(name))
     if is_grouped:
         cases = tuple(replace(case, patient=grouped[case.name]) for case in dataset.cases)
         dataset = replace(dataset, cases=cases)
-    return Copies(
-        dataset=dataset, problems=tuple(problems), refused=tuple(refused), notes=tuple(notes)
-    )
+    return Copies(dataset=dataset, problems=tuple(problems), notes=tuple(notes))
 
 
 def _merged(patients: dict[str, str], first: str, second: str) -> dict[str, str]:

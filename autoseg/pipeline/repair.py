@@ -18,12 +18,12 @@ from autoseg.core.version import __version__
 from autoseg.execution.executor import Outcome
 from autoseg.execution.progress import Progress
 from autoseg.io import documents, files, images
+from autoseg.io.datasets import find_dataset
 from autoseg.io.formats.image_digest import stored_digest
 from autoseg.io.guard import is_series
 from autoseg.io.nnunet_description import nnunet_description
 from autoseg.io.raw.channel_files import PICTURE_ENDINGS
 from autoseg.io.store import content_key
-from autoseg.pipeline.check_layout import whole_cases
 from autoseg.pipeline.copies import settle_copies
 from autoseg.pipeline.fingerprint import accept
 from autoseg.pipeline.stage import run_stage
@@ -97,14 +97,11 @@ def repair_dataset(
     came from; the segmentation lies on the grid of the first channel. Folds beside the dataset are
     not copied.
     """
-    layout = whole_cases(raw, exclude)
-    left_out = [
-        LeftOut(case=fault.case, rule=fault.rule, problem=fault.problem, fix=fault.fix)
-        for fault in layout.faults
-    ]
-    if layout.dataset is None:
+    found = find_dataset(raw, exclude=exclude)
+    left_out = [_left_out(problem.case, problem) for problem in found.problems]
+    if found.dataset is None:
         raise _nothing_left(raw, left_out)
-    dataset = accept(layout.dataset, accepted)
+    dataset = accept(found.dataset, accepted)
     report = _begun(dataset, output, accepted)
     files.ensure_writable(output)
     with files.lock(output, f"repair of {raw}"):
@@ -112,7 +109,7 @@ def repair_dataset(
         report, failed = _mend_cases(dataset, output, report, workers=workers, progress=progress)
         dataset, copies = _without_copies(dataset, report)
         kept = {case.name for case in dataset.cases}
-        known = {case.name for case in layout.dataset.cases}.union(m.case for m in report.cases)
+        known = {case.name for case in found.dataset.cases}.union(m.case for m in report.cases)
         _remove_cases(output, known - kept, len(dataset.description.channels))
         report = replace(
             report,
@@ -197,7 +194,7 @@ def _begun(dataset: Dataset, output: Path, accepted: Accepted) -> RepairReport:
         earlier = documents.read_stored(path, RepairReport)
         if earlier.source == dataset.origin:
             return replace(fresh, cases=earlier.cases)
-    elif not (output.exists() and any(output.iterdir())):
+    elif not (output.exists() and files.visible(output)):
         return fresh
     raise UsageError(
         f"{output}: is not empty, and holds no repair of {dataset.origin}",
@@ -273,9 +270,7 @@ def _without_copies(dataset: Dataset, report: RepairReport) -> tuple[Dataset, li
         groups[mended[case.name].outputs[:-1]].append(case.name)
     equal = [tuple(names) for names in groups.values() if len(names) > 1]
     copies = settle_copies(replace(dataset, cases=cases), equal)
-    left_out = [
-        _left_out(name, error) for name, error in zip(copies.refused, copies.problems, strict=True)
-    ]
+    left_out = [_left_out(problem.case, problem) for problem in copies.problems]
     left = tuple(case for case in copies.dataset.cases if case.name not in copies.refused)
     return replace(copies.dataset, cases=left), left_out
 

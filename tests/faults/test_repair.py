@@ -97,6 +97,7 @@ def test_what_is_accepted_becomes_part_of_the_copy(raw, make):
     gap = make.voxels()
     gap[1, 2, 3] = np.nan
     put(raw, make, "imagesTr/a.nii.gz", gap, qform=make.AFFINE @ FLIPPED)
+    put(raw, make, "labelsTr/a.nii.gz", make.mask(), make.AFFINE @ FLIPPED)
     apart = make.AFFINE.copy()
     apart[2, 3] -= 2.5  # the labels lie one slice lower
     put(raw, make, "labelsTr/b.nii.gz", make.mask(), apart)

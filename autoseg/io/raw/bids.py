@@ -202,7 +202,7 @@ def _problems(
 ) -> list[AutosegError]:
     """Return what is wrong with single cases."""
     problems: list[AutosegError] = [
-        extra(folder / file.path)
+        extra(folder / file.path, case)
         for case, files in segmentations.items()
         if case not in labeled
         for file in files
@@ -212,11 +212,12 @@ def _problems(
         roles = {"segmentation": segmentations[case]}
         roles |= {channel.name: channel.files(images) for channel in channels}
         problems += _ambiguous(case, roles, folder)
-        chosen += [file.path for files in roles.values() for file in files]
-    problems += unsafe_names(chosen, str(folder))
+        chosen += [(case, file.path) for files in roles.values() for file in files]
+    problems += unsafe_names(chosen, folder)
     problems += look_alikes(((case, files[0].path) for case, files in labeled.items()), str(folder))
-    problems += [missing(folder / path) for path in chosen if not is_there(folder / path)]
-    return problems
+    return problems + [
+        missing(folder / path, case) for case, path in chosen if not is_there(folder / path)
+    ]
 
 
 def _ambiguous(
@@ -228,7 +229,7 @@ def _ambiguous(
             f"{', '.join(file.path for file in files)}; allowed is one",
             rule="E-SET-43",
             hint=f"move the others away, {_MANIFEST}",
-        )
+        ).about(case)
         for role, files in roles.items()
         if len(files) > 1
     ]

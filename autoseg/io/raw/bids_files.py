@@ -30,6 +30,11 @@ class BidsFile:
         return file_ending(Path(self.path))
 
     @property
+    def case(self) -> str:
+        """Subject and session that its name gives."""
+        return "_".join(e for e in self.entities if e.startswith(("sub-", "ses-")))
+
+    @property
     def kind(self) -> str:
         """Suffix and entities but those that only count subjects, sessions and repetitions."""
         own = [e for e in self.entities if not e.startswith(("sub-", "ses-", "run-"))]
@@ -69,8 +74,9 @@ def by_case(place: Path, folder: Path) -> dict[str, list[BidsFile]]:
         case = "_".join(session.relative_to(place).parts)
         for name in visible_names(session / "anat"):
             if name.startswith(f"{case}_") and file_ending(Path(name)) in ENDINGS:
-                path = (session / "anat" / name).relative_to(folder)
-                found[case].append(parse(path.as_posix()))
+                file = parse((session / "anat" / name).relative_to(folder).as_posix())
+                if file.case == case:
+                    found[case].append(file)
     return dict(found)
 
 

@@ -2,12 +2,12 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from autoseg.io.formats.tiff_sidecar import TIFF_ENDINGS
-from autoseg.io.guard import FILE_ENDINGS
+from autoseg.io.guard import FILE_ENDINGS, file_ending
 from autoseg.io.raw.listing import stem
 
 CHANNEL: Final = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})", re.DOTALL | re.ASCII)
@@ -53,16 +53,39 @@ def group_by_case(
     return {stem(name): {0: name} for name in images}, []
 
 
-def case_names(name: str) -> frozenset[str]:
+def case_names(name: str) -> tuple[str, ...]:
     """Return what the case of a file may be called: the stem, and that without a channel's number.
 
     Examples
     --------
-    >>> sorted(case_names("a_0001.nii.gz"))
-    ['a', 'a_0001']
+    >>> case_names("a_0001.nii.gz")
+    ('a_0001', 'a')
     """
     match = CHANNEL.fullmatch(stem(name))
-    return frozenset({stem(name), *([match["case"]] if match else [])})
+    return (stem(name), match["case"]) if match else (stem(name),)
+
+
+def likely_case(name: str, known: Collection[str]) -> str:
+    """Return the case that a left over file tells of: a known one, if its name fits one.
+
+    Parameters
+    ----------
+    name : str
+        Name of the file; if it does not end like an image, its case is empty.
+    known : collection of str
+        Names of the cases that other files tell of.
+
+    Examples
+    --------
+    >>> likely_case("a_0007.nii.gz", {"a"}), likely_case("b_0007.nii.gz", {"a"})
+    ('a', 'b')
+    >>> likely_case("a_0007.nii.gz", {"a", "a_0007"}), likely_case("a.txt", {"a"})
+    ('a_0007', '')
+    """
+    if not file_ending(Path(name)):
+        return ""
+    names = case_names(name)
+    return next((case for case in names if case in known), names[-1])
 
 
 def is_whole(case: str, files: Mapping[int, str]) -> bool:

@@ -109,7 +109,7 @@ def _wrong_count(
                 f"{where}: there are 0 training cases, needed is at least 1",
                 rule="E-SET-47",
                 hint="put images into imagesTr and segmentations into labelsTr",
-            )
+            ).about(file=where)
         ]
     announced, found = whole_number(entries, "numTraining", where), len(listing.cases)
     if announced is None or found <= announced <= found + excluded:
@@ -119,5 +119,5 @@ def _wrong_count(
             f"{where}: numTraining is {announced}, but {found} cases were found",
             rule="E-SET-46",
             hint="correct numTraining, or find the cases that are missing",
-        )
+        ).about(file=where)
     ]

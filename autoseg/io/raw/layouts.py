@@ -4,7 +4,7 @@ Only names are looked at; the reader opens the files. `autoseg.io.raw.training_l
 `autoseg.io.raw.listed_cases` read the layouts that list their cases.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,8 +13,22 @@ from autoseg.core.dataset import Case
 from autoseg.core.errors import AutosegError, DatasetError
 from autoseg.core.labels import Labels
 from autoseg.io.guard import FILE_ENDINGS, file_ending
-from autoseg.io.raw.channel_files import PICTURE_ENDINGS, case_names, group_by_case, is_whole
-from autoseg.io.raw.listing import companions, look_alikes, stem, unsafe_names, visible_names
+from autoseg.io.raw.channel_files import (
+    PICTURE_ENDINGS,
+    case_names,
+    group_by_case,
+    is_whole,
+    likely_case,
+)
+from autoseg.io.raw.listing import (
+    CaseFile,
+    companions,
+    look_alike_files,
+    look_alikes,
+    stem,
+    unsafe_names,
+    visible_names,
+)
 
 _IMAGES: Final = "imagesTr"
 _SEGMENTATIONS: Final = "labelsTr"
@@ -25,11 +39,11 @@ class Listing:
     """The cases of a folder and the faults of its layout."""
 
     cases: tuple[Case, ...]
-    """Cases, sorted by name; incomplete where there are problems."""
+    """Cases, sorted by name; those that a problem is about may be incomplete."""
     file_ending: str
     """Ending that all files share."""
     problems: tuple[AutosegError, ...]
-    """What is wrong, in the order of the files."""
+    """What is wrong, in the order of the files; each says which cases it is about."""
     seen: frozenset[str]
     """Names of all cases that files or entries tell of, also of those that are left out or lack
     files."""
@@ -90,15 +104,21 @@ def list_nnunet(folder: Path, channels: int, ending: str, exclude: frozenset[str
         problem = unknown_ending(folder, ending)
         return Listing(cases=(), file_ending=ending, problems=(problem,), seen=frozenset())
     images, segmentations = own_names(folder / _IMAGES), own_names(folder / _SEGMENTATIONS)
-    groups, strays = group_by_case(
+    groups, others = group_by_case(
         [name for name in images if name.endswith(ending)], segmentations
     )
-    strays += [name for name in images if not name.endswith(ending)]
-    labeled = {stem(name) for name in segmentations if file_ending(Path(name))}
-    seen = names_seen(strays).union(groups, labeled)
+    others += [name for name in images if not name.endswith(ending)]
+    known = {stem(name) for name in segmentations if file_ending(Path(name))}.union(groups)
+    seen = names_seen(others).union(known)
     groups = {case: files for case, files in groups.items() if case not in exclude}
-    strays = [name for name in strays if exclude.isdisjoint(case_names(name))]
-    segmentations = [name for name in segmentations if stem(name) not in exclude]
+    strays = [
+        (likely_case(name, known), name) for name in others if exclude.isdisjoint(case_names(name))
+    ]
+    masks = [
+        (stem(name) if file_ending(Path(name)) else "", name)
+        for name in segmentations
+        if stem(name) not in exclude
+    ]
     cases = tuple(
         Case(
             name=case,
@@ -107,27 +127,31 @@ def list_nnunet(folder: Path, channels: int, ending: str, exclude: frozenset[str
         )
         for case, files in sorted(groups.items())
     )
-    problems = _name_problems(folder, groups, strays, segmentations)
-    problems += [extra(folder / _IMAGES / name) for name in strays]
+    problems = _name_problems(folder, groups, strays, masks)
+    problems += [extra(folder / _IMAGES / name, case) for case, name in strays]
     for case, files in groups.items():
         if not is_whole(case, files):
             problems += channel_problems(case, files, channels, folder / _IMAGES)
-    problems += _unpaired(folder, [f"{case}{ending}" for case in groups], segmentations)
+    problems += _unpaired(folder, [(case, f"{case}{ending}") for case in groups], masks)
     return Listing(cases=cases, file_ending=ending, problems=tuple(problems), seen=seen)
 
 
 def _name_problems(
-    folder: Path, groups: Mapping[str, Mapping[int, str]], strays: list[str], labels: list[str]
+    folder: Path,
+    groups: Mapping[str, Mapping[int, str]],
+    strays: Sequence[CaseFile],
+    masks: Sequence[CaseFile],
 ) -> list[AutosegError]:
     """Return what is wrong with the names of images and segmentations alone."""
-    there, masks = folder / _IMAGES, folder / _SEGMENTATIONS
-    images = sorted([*strays, *(name for files in groups.values() for name in files.values())])
+    there, beside = folder / _IMAGES, folder / _SEGMENTATIONS
+    grouped = [(case, name) for case, files in groups.items() for name in files.values()]
+    images = sorted([*strays, *grouped], key=lambda each: each[1])
     firsts = ((case, next(iter(files.values()))) for case, files in groups.items())
     return [
-        *unsafe_names(images, f"{there}"),
-        *unsafe_names(labels, f"{masks}"),
-        *look_alikes(((stem(name), name) for name in images), f"{there}"),
-        *look_alikes(((stem(name), name) for name in labels), f"{masks}"),
+        *unsafe_names(images, there),
+        *unsafe_names(masks, beside),
+        *look_alike_files(images, f"{there}"),
+        *look_alike_files(masks, f"{beside}"),
         *look_alikes(firsts, f"{there}"),
     ]
 
@@ -144,16 +168,18 @@ def channel_problems(
     problems: list[AutosegError] = []
     lacking = [f"{number:04d}" for number in range(channels) if number not in files]
     if lacking:
+        ending = file_ending(Path(next(iter(files.values()))))
+        file = str(folder / f"{case}_{lacking[0]}{ending}") if len(lacking) == 1 else ""
         problems.append(
             DatasetError(
                 f"{folder}: case {case!r} lacks the channels {', '.join(lacking)}; "
                 f"{sorted(files.values())} found, {channels} channels expected",
                 rule="E-SET-42",
                 hint="add the missing files, or remove the case",
-            )
+            ).about(case, file=file)
         )
     return problems + [
-        extra(folder / name) for number, name in sorted(files.items()) if number >= channels
+        extra(folder / name, case) for number, name in sorted(files.items()) if number >= channels
     ]
 
 
@@ -163,34 +189,37 @@ def unknown_ending(folder: Path, ending: str) -> DatasetError:
         f"{folder / 'dataset.json'}: file_ending is {ending!r}, "
         f"allowed are {', '.join(FILE_ENDINGS)}",
         "convert the images to .nii.gz, or to .png in 2D",
-    )
+    ).about(file=str(folder / "dataset.json"))
 
 
-def _unpaired(folder: Path, expected: list[str], found: list[str]) -> list[AutosegError]:
+def _unpaired(
+    folder: Path, expected: Sequence[CaseFile], found: Sequence[CaseFile]
+) -> list[AutosegError]:
     """Compare the segmentations that the cases need with those that are there."""
-    there, needed = set(found), set(expected)
+    place = folder / _SEGMENTATIONS
+    there, needed = ({name for _, name in files} for files in (found, expected))
     return [
-        *(missing(folder / _SEGMENTATIONS / name) for name in expected if name not in there),
-        *(extra(folder / _SEGMENTATIONS / name) for name in found if name not in needed),
+        *(missing(place / name, case) for case, name in expected if name not in there),
+        *(extra(place / name, case) for case, name in found if name not in needed),
     ]
 
 
-def missing(path: Path) -> DatasetError:
+def missing(path: Path, case: str) -> DatasetError:
     """Return the error that a case's file is not there."""
     return DatasetError(
         f"{path}: there is no such file, though its case needs it",
         rule="E-SET-42",
         hint="add the file, or remove the case",
-    )
+    ).about(case, file=str(path))
 
 
-def extra(path: Path) -> DatasetError:
-    """Return the error that a file is left over."""
+def extra(path: Path, case: str) -> DatasetError:
+    """Return the error that a file is left over; ``case`` is the one that it tells of, if any."""
     return DatasetError(
         f"{path}: belongs to no case",
         rule="E-SET-42",
         hint="remove the file, or complete its case",
-    )
+    ).about(case, file=str(path))
 
 
 def wrong(message: str, hint: str) -> DatasetError:

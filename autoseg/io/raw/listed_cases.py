@@ -12,7 +12,7 @@ from autoseg.core.errors import AutosegError, DatasetError
 from autoseg.io.guard import FILE_ENDINGS, file_ending
 from autoseg.io.raw.channel_files import is_there, same_family
 from autoseg.io.raw.layouts import Listing, missing, unknown_ending, wrong
-from autoseg.io.raw.listing import look_alikes, stem, unsafe_names
+from autoseg.io.raw.listing import check_safe_name, look_alikes, stem
 
 _VARIABLE: Final = re.compile(r"\$\w|\$\{|^~")
 """What a shell would replace by something that depends on who reads the path."""
@@ -36,14 +36,16 @@ def list_named(
     exclude : frozenset of str
         Cases to leave out, whatever their entries and files are like.
     """
-    where = f"{folder / 'dataset.json'}: dataset"
+    file = str(folder / "dataset.json")
+    where = f"{file}: dataset"
     problems: list[AutosegError] = []
     cases: list[Case] = []
     if ending not in FILE_ENDINGS:
         problems.append(unknown_ending(folder, ending))
     elif not isinstance(listed, dict):
         hint = "write {case: {images: [path], label: path}}, or leave 'dataset' out"
-        problems.append(wrong(f"{where} is {str(listed)[:40]!r}, needed is an object", hint))
+        problem = wrong(f"{where} is {str(listed)[:40]!r}, needed is an object", hint)
+        problems.append(problem.about(file=file))
     else:
         for name, entry in listed.items():
             if name in exclude:
@@ -51,11 +53,14 @@ def list_named(
             try:
                 cases.append(_case(name, entry, channels, same_family(ending), where))
             except DatasetError as error:
-                problems.append(error)
-    paths = [path for case in cases for path in (*case.images, str(case.segmentation))]
-    problems += unsafe_names([*(case.name for case in cases), *paths], where)
+                problems.append(error.about(name, file=file))
     problems += look_alikes(((case.name, case.images[0]) for case in cases), where)
-    problems += [missing(folder / path) for path in paths if not is_there(folder / path)]
+    problems += [
+        missing(folder / path, case.name)
+        for case in cases
+        for path in (*case.images, str(case.segmentation))
+        if not is_there(folder / path)
+    ]
     return Listing(
         cases=tuple(sorted(cases, key=lambda case: case.name)),
         file_ending=ending,
@@ -99,10 +104,14 @@ def check_case_name(name: str, where: str) -> None:
             rule="E-SET-45",
             hint="rename the case",
         )
+    check_safe_name(name, where)
 
 
 def check_plain_path(value: object, where: str) -> str:
-    """Return a path that means the same file to every reader, refusing others (E-SET-46)."""
+    """Return a path that means the same file to every reader.
+
+    Others are refused (E-SET-46), and those with letters that cannot be printed (E-SET-45).
+    """
     if not isinstance(value, str) or not value:
         found = "empty" if value == "" else repr(value)
         raise wrong(f"{where} is {found}, needed is a path", "name the file")
@@ -112,6 +121,7 @@ def check_plain_path(value: object, where: str) -> str:
             "other files to other readers",
             "write the path in full, or relative to the folder of the file that lists it",
         )
+    check_safe_name(value, where)
     return str(Path(value))
 
 

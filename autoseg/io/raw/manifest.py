@@ -16,7 +16,6 @@ from autoseg.io.raw.dataset_json import Entries, read_json, refuse, text
 from autoseg.io.raw.declared_labels import parse_labels
 from autoseg.io.raw.layouts import RawDataset
 from autoseg.io.raw.listed_cases import check_case_name
-from autoseg.io.raw.listing import unsafe_names
 from autoseg.io.raw.manifest_checks import list_entries
 from autoseg.io.raw.manifest_entries import (
     Entry,
@@ -122,7 +121,8 @@ def _read_tabled(
             f"name the same channels in both, or leave 'channels' out of {described.name}",
         )
     cases = list(table.entries(description.channels))
-    return _dataset(description, cases, table.path, table.problems(), exclude)
+    problems = [each for each in table.problems() if exclude.isdisjoint(each.cases)]
+    return _dataset(description, cases, table.path, problems, exclude)
 
 
 def _dataset(
@@ -185,8 +185,6 @@ def _name(entries: Entries, path: Path) -> str:
     where = f"{path}: name"
     try:
         check_case_name(name, where)
-        for problem in unsafe_names([name], where):
-            raise problem
     except DatasetError as error:
         raise DatasetError(
             f"{where} is {name!r}; allowed are names that a folder can have, without '/' and a "
@@ -241,4 +239,4 @@ def _read_table(path: Path) -> Table:
 def _no_case(where: str) -> DatasetError:
     return DatasetError(
         f"{where}: lists 0 cases, needed is at least 1", rule="E-SET-47", hint="list the cases"
-    )
+    ).about(file=where)

@@ -14,7 +14,7 @@ from autoseg.io.guard import file_ending
 from autoseg.io.raw.channel_files import is_there, same_family
 from autoseg.io.raw.layouts import Listing, missing, wrong
 from autoseg.io.raw.listed_cases import check_case_name, check_ending, check_plain_path
-from autoseg.io.raw.listing import equal_names, unsafe_names
+from autoseg.io.raw.listing import equal_names
 from autoseg.io.raw.manifest_entries import Cell, Entry, Rules, label_names, misspelled
 
 
@@ -30,13 +30,12 @@ def list_entries(entries: Sequence[Entry], rules: Rules, exclude: frozenset[str]
     exclude : frozenset of str
         Cases to leave out, whatever their entries and files are like.
     """
-    names = {str(entry.name.value) for entry in entries if entry.name.value}
-    chosen = [entry for entry in entries if str(entry.name.value) not in exclude]
+    chosen = [entry for entry in entries if entry.case not in exclude]
     cases: list[Case] = []
     problems: list[AutosegError] = []
     for entry in chosen:
         faults = list(_faults(entry, rules))
-        problems += faults
+        problems += [fault.about(entry.case, file=fault.file or rules.where) for fault in faults]
         if not faults:
             cases.append(_case(entry, rules.labels))
     problems += [*_twice(chosen, rules.where), *_without_patient(chosen, rules.where)]
@@ -44,7 +43,7 @@ def list_entries(entries: Sequence[Entry], rules: Rules, exclude: frozenset[str]
         cases=tuple(sorted(cases, key=lambda case: case.name)),
         file_ending=rules.ending,
         problems=tuple(problems),
-        seen=frozenset(names),
+        seen=frozenset(entry.case for entry in entries if entry.case),
     )
 
 
@@ -84,14 +83,26 @@ def _faults(entry: Entry, rules: Rules) -> Iterator[AutosegError]:
         )
     if sound:
         yield from _label_faults(entry, rules)
+        yield from _same_file(entry, rules)
+
+
+def _same_file(entry: Entry, rules: Rules) -> Iterator[AutosegError]:
+    """Yield an error if a file is listed twice in an entry: one of the two was meant otherwise."""
+    places: dict[Path, Cell] = {}
+    for cell in (*entry.images, entry.segmentation):
+        path = (rules.folder / str(cell.value)).resolve()
+        if path in places:
+            yield DatasetError(
+                f"{rules.where}: {cell.place}: {cell.value!r} is the file of {places[path].place} "
+                "too; each channel and the segmentation have a file of their own",
+                rule="E-SET-42",
+                hint="write the other file's path",
+            )
+        places[path] = cell
 
 
 def _check_name(cell: Cell, rules: Rules) -> None:
-    where = f"{rules.where}: {cell.place}"
-    name = _text(cell, "a name", rules)
-    check_case_name(name, where)
-    for problem in unsafe_names([name], where):
-        raise problem
+    check_case_name(_text(cell, "a name", rules), f"{rules.where}: {cell.place}")
 
 
 def _check_image(cell: Cell, rules: Rules) -> None:
@@ -129,18 +140,14 @@ def _check_file(path: str, cell: Cell, rules: Rules) -> None:
 
 
 def _missing(path: str, cell: Cell, rules: Rules) -> DatasetError:
-    problem = missing(rules.folder / path)
+    problem = missing(rules.folder / path, "")
     return DatasetError(
         f"{rules.where}: {cell.place}: {problem}", rule=problem.rule, hint=problem.hint
-    )
+    ).about(file=problem.file)
 
 
 def _path(cell: Cell, rules: Rules) -> str:
-    where = f"{rules.where}: {cell.place}"
-    path = check_plain_path(cell.value, where)
-    for problem in unsafe_names([path], where):
-        raise problem
-    return path
+    return check_plain_path(cell.value, f"{rules.where}: {cell.place}")
 
 
 def _text(cell: Cell, what: str, rules: Rules) -> str:
@@ -192,27 +199,25 @@ def _label_faults(entry: Entry, rules: Rules) -> Iterator[AutosegError]:
 
 def _twice(entries: Sequence[Entry], where: str) -> Iterator[AutosegError]:
     """Yield an error for each group of entries whose names some reader would confuse."""
-    named = [(str(entry.name.value), entry.place) for entry in entries if entry.name.value]
-    by_place = {place: name for name, place in named}
-    for places in equal_names(named):
-        names = sorted({repr(by_place[place]) for place in places})
+    for group in equal_names((entry.case, entry) for entry in entries if entry.case):
+        names = sorted({entry.case for entry in group})
         yield DatasetError(
-            f"{where}: {', '.join(places)} are the same case, {' and '.join(names)}; allowed is "
-            "one entry for a case",
+            f"{where}: {', '.join(entry.place for entry in group)} are the same case, "
+            f"{' and '.join(map(repr, names))}; allowed is one entry for a case",
             rule="E-SET-43",
             hint="rename or remove all but one of them",
-        )
+        ).about(*names, file=where)
 
 
 def _without_patient(entries: Sequence[Entry], where: str) -> Iterator[AutosegError]:
     """Yield an error for each entry without a patient, if others have one."""
-    lacking = [entry.patient for entry in entries if entry.patient.value in (None, "")]
+    lacking = [entry for entry in entries if entry.patient.value in (None, "")]
     if len(lacking) == len(entries):
         return
-    for cell in lacking:
+    for entry in lacking:
         yield DatasetError(
-            f"{where}: {cell.place} is empty, though other cases have a patient; every case "
-            "needs one",
+            f"{where}: {entry.patient.place} is empty, though other cases have a patient; every "
+            "case needs one",
             rule="E-SET-48",
             hint="name the patient of every case, or of none",
-        )
+        ).about(entry.case, file=where)

@@ -41,6 +41,11 @@ class Entry:
     labels: tuple[tuple[str, Cell], ...]
     """Name of a label, and its value in the segmentation of this case."""
 
+    @property
+    def case(self) -> str:
+        """Name of the case as text, sound or not; empty if there is none."""
+        return str(self.name.value or "")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:

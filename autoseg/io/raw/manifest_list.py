@@ -29,10 +29,12 @@ def listed_entries(
     problems: list[AutosegError] = []
     for number, value in enumerate(listed):
         place = f"cases[{number}]"
-        is_left_out = isinstance(value, dict) and str(value.get("name")) in exclude
-        problems += [] if is_left_out else _faults(value, f"{where}: {place}")
-        if isinstance(value, dict):
-            entries.append(_entry(value, place))
+        entry = _entry(value, place) if isinstance(value, dict) else None
+        case = entry.case if entry else ""
+        if case not in exclude:
+            faults = _faults(value, f"{where}: {place}")
+            problems += [fault.about(case, file=where) for fault in faults]
+        entries += [entry] if entry else []
     return entries, problems
 
 

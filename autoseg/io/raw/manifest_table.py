@@ -5,6 +5,7 @@ import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -63,6 +64,9 @@ class Table:
                 f"{self.path}: row {row.number} has {len(row.cells)} cells, the header names "
                 f"{len(self.columns)} columns",
                 "put quotes around cells that hold the sign between cells",
+            ).about(
+                dict(zip(self.columns, row.cells, strict=False)).get("case", ""),
+                file=str(self.path),
             )
             for row in self.rows
             if len(row.cells) > len(self.columns)
@@ -108,8 +112,15 @@ def read_table(path: Path) -> Table:
         If it cannot be read.
     """
     header, *rows = read_rows(path) or [Row(number=1, cells=())]
-    _check_columns(header.cells, str(path))
-    return Table(path=path, columns=header.cells, rows=tuple(rows))
+    columns = tuple(map(_tidy, header.cells))
+    _check_columns(columns, str(path))
+    return Table(path=path, columns=columns, rows=tuple(rows))
+
+
+def _tidy(column: str) -> str:
+    """Return a column's name without spaces around its colon."""
+    front, colon, name = column.partition(":")
+    return f"{front.strip()}:{name.strip()}" if colon else column
 
 
 def read_rows(path: Path, delimiters: str = _DELIMITERS) -> list[Row]:
@@ -123,23 +134,28 @@ def read_rows(path: Path, delimiters: str = _DELIMITERS) -> list[Row]:
             hint="save it as CSV in UTF-8",
         ) from error
     header = next((line for line in text.splitlines() if line.strip()), "")
-    lines = csv.reader(
-        io.StringIO(text, newline=""),
-        delimiter=max(delimiters, key=lambda sign: len(next(csv.reader([header], delimiter=sign)))),
-        skipinitialspace=True,
-        strict=True,
-    )
-    rows = []
+    rows: list[Row] = []
     try:
-        for number, line in enumerate(lines, 1):
-            rows.append(Row(number=number, cells=_trimmed(line)))
+        lines = csv.reader(
+            io.StringIO(text, newline=""),
+            delimiter=max(delimiters, key=partial(_columns_by, header)),
+            skipinitialspace=True,
+            strict=True,
+        )
+        for line in lines:
+            rows.append(Row(number=len(rows) + 1, cells=_trimmed(line)))
     except csv.Error as error:
         raise DocumentError(
-            f"{path}: is no table at line {lines.line_num}: {error}",
+            f"{path}: is no table at row {len(rows) + 1}: {error}",
             rule="E-SET-46",
-            hint="check the quotes of that line",
+            hint="check the quotes of that row",
         ) from error
     return [row for row in rows if row.cells]
+
+
+def _columns_by(header: str, delimiter: str) -> int:
+    """Return how many columns a header has if its cells lie between some sign."""
+    return len(next(csv.reader([header], delimiter=delimiter)))
 
 
 def _trimmed(line: Sequence[str]) -> tuple[str, ...]:

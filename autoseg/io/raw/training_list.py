@@ -4,14 +4,14 @@ They are the one of the Medical Segmentation Decathlon, and that of nnU-Net 1, w
 list but names its files otherwise.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from autoseg.core.dataset import Case
 from autoseg.core.errors import AutosegError, DatasetError
 from autoseg.io.guard import FILE_ENDINGS, file_ending
-from autoseg.io.raw.channel_files import case_names, is_there, numbered
+from autoseg.io.raw.channel_files import case_names, is_there, likely_case, numbered
 from autoseg.io.raw.layouts import Listing, extra, missing, names_seen, own_names, wrong
 from autoseg.io.raw.listing import look_alikes, stem, unsafe_names
 
@@ -43,30 +43,32 @@ def list_decathlon(
     .. [1] Antonelli et al., The Medical Segmentation Decathlon, Nature Communications 13, 4128
        (2022), doi:10.1038/s41467-022-30695-9
     """
-    where = f"{folder / 'dataset.json'}: training"
+    file = str(folder / "dataset.json")
+    where = f"{file}: training"
     if not isinstance(training, list):
         problem = wrong(f"{where} is {training!r}, needed is a list", "list the training cases")
-        return Listing(cases=(), file_ending="", problems=(problem,), seen=frozenset())
-    cases, problems, left_out = _chosen(training, exclude, where)
+        problems = (problem.about(file=file),)
+        return Listing(cases=(), file_ending="", problems=problems, seen=frozenset())
+    cases, faults, left_out = _chosen(training, exclude, where)
     cases = _with_channel_files(folder, cases, channels)
-    referenced = [path for case in cases for path in (*case.images, str(case.segmentation))]
-    problems += unsafe_names(referenced, str(folder))
-    problems += look_alikes(((case.name, case.images[0]) for case in cases), where)
+    named = [(case.name, path) for case in cases for path in (*case.images, str(case.segmentation))]
+    referenced = [path for _, path in named]
     there = _beside(folder, referenced)
-    problems += [missing(folder / path) for path in referenced if path not in there]
     strays = _strays(there, [*referenced, *left_out])
-    problems += [
-        extra(folder / path) for path in strays if exclude.isdisjoint(case_names(Path(path).name))
-    ]
+    seen = frozenset(map(_case_name, training))
     endings = sorted({file_ending(Path(path)) for path in referenced})
-    if len(endings) > 1:
-        hint = "convert all files to the same ending"
-        problems.append(wrong(f"{where}: files end with {endings}, allowed is one ending", hint))
     return Listing(
         cases=tuple(sorted(cases, key=lambda case: case.name)),
         file_ending=endings[0] if endings else "",
-        problems=tuple(problems),
-        seen=names_seen(Path(path).name for path in strays).union(map(_case_name, training)),
+        problems=(
+            *(fault.about(file=file) for fault in faults),
+            *unsafe_names(named, folder),
+            *look_alikes(((case.name, case.images[0]) for case in cases), where),
+            *(missing(folder / path, case) for case, path in named if path not in there),
+            *_left_over(folder, strays, seen, exclude),
+            *(error.about(file=file) for error in _several(endings, where)),
+        ),
+        seen=names_seen(Path(path).name for path in strays).union(seen),
     )
 
 
@@ -84,7 +86,7 @@ def _chosen(
         try:
             cases.append(_decathlon_case(entry, f"{where}[{number}]"))
         except DatasetError as error:
-            problems.append(error)
+            problems.append(error.about(_case_name(entry)))
     return cases, problems, left_out
 
 
@@ -152,6 +154,23 @@ def _beside(folder: Path, referenced: Sequence[str]) -> dict[str, None]:
         for parent in parents
         for name in own_names(folder / parent)
     )
+
+
+def _left_over(
+    folder: Path, strays: Iterable[str], known: frozenset[str], exclude: frozenset[str]
+) -> Iterator[AutosegError]:
+    """Yield an error for each file that is left over, but those of excluded cases."""
+    for path in strays:
+        name = Path(path).name
+        if exclude.isdisjoint(case_names(name)):
+            yield extra(folder / path, likely_case(name, known))
+
+
+def _several(endings: Sequence[str], where: str) -> list[AutosegError]:
+    if len(endings) < 2:
+        return []
+    hint = "convert all files to the same ending"
+    return [wrong(f"{where}: files end with {endings}, allowed is one ending", hint)]
 
 
 def _strays(there: Iterable[str], referenced: Sequence[str]) -> list[str]:

@@ -32,9 +32,21 @@ def test_exit_code_is_the_documented_one(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_worker_sends_the_whole_error_home(kind):
     sent = kind("case 'a': 7 mm; at most 5 mm", rule="E-GEO-13", hint="crop it")
+    sent.about("a", "b", file="x/a.nii")
     got = pickle.loads(pickle.dumps(sent))
     assert type(got) is kind
     assert (str(got), got.rule, got.hint) == (str(sent), "E-GEO-13", "crop it")
+    assert (got.cases, got.file) == (("a", "b"), "x/a.nii")
+
+
+def test_an_error_says_which_cases_and_which_file_it_is_about():
+    error = errors.DatasetError("numTraining is 3")
+    assert (error.cases, error.case, error.file) == ((), "", "")
+    assert error.about("", file="dataset.json") is error
+    assert (error.cases, error.file) == ((), "dataset.json")
+    assert error.about("b", "", "a", "b").cases == ("b", "a")
+    assert (error.case, error.file) == ("", "dataset.json")  # two cases are no single one
+    assert error.about("c").about(file="c.nii").case == "c"
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ from autoseg.io import documents
 from autoseg.io.workspace import Workspace
 from autoseg.pipeline import check_pictures
 from autoseg.pipeline.check import check_dataset
-from autoseg.pipeline.check_layout import whole_cases
 from autoseg.pipeline.fingerprint import measure_dataset
 
 COUNT = 8
@@ -237,21 +236,26 @@ def test_workers_find_the_same(raw, workspace, tmp_path):
     assert [refusal.rule for refusal in alone.refused] == ["E-FILE-01"]
 
 
-def test_the_layout_names_the_cases_at_fault(raw):
-    (raw / "labelsTr" / "case_0.nii.gz").unlink()
-    (raw / "imagesTr" / "case_6_0000.nii.gz").unlink()
-    layout = whole_cases(raw)
-    assert layout.left_out == {"case_0", "case_6"}
-    *of_cases, of_count = layout.faults
-    assert [fault.case for fault in of_cases] == ["case_0", "case_6"]
-    assert (of_count.case, "numTraining is 8" in of_count.problem) == ("", True)
-    assert layout.dataset is not None
-    assert [case.name for case in layout.dataset.cases] == [f"case_{n}" for n in (1, 2, 3, 4, 5, 7)]
-    assert layout.dataset.excluded == ()
-
-
-def test_a_file_of_no_case_keeps_the_images_from_being_read(raw):
+def test_a_count_and_a_stray_file_keep_no_image_from_being_read(raw, workspace):
     (raw / "imagesTr" / "readme.txt").write_text("x")
-    layout = whole_cases(raw)
-    assert layout.dataset is None
-    assert [fault.file for fault in layout.faults] == [str(raw / "imagesTr" / "readme.txt")]
+    (raw / "imagesTr" / "case_6_0000.nii.gz").unlink()
+    report, _ = check(raw, workspace)
+    assert [(r.rule, r.case, r.file) for r in report.refused] == [
+        ("E-SET-42", "", str(raw / "imagesTr" / "readme.txt")),
+        ("E-SET-42", "case_6", str(raw / "labelsTr" / "case_6.nii.gz")),
+        ("E-SET-46", "", str(raw / "dataset.json")),
+    ]
+    assert "numTraining is 8, but 7 cases" in report.refused[-1].problem
+    assert (report.cases, report.read) == (COUNT, COUNT - 1)
+
+
+def test_an_error_that_knows_its_file_is_believed(raw, workspace, monkeypatch):
+    def refuse(task):
+        first = task.folder / task.case.images[0]
+        raise DatasetError(f"{first.name}: 3 files").about(file=str(first.with_name("0001.dcm")))
+
+    monkeypatch.setattr("autoseg.pipeline.fingerprint.measure_case", refuse)
+    report, _ = check(raw, workspace)
+    files = {str(raw / "imagesTr" / "0001.dcm")}
+    assert {refusal.file for refusal in report.refused} == files
+    assert [refusal.case for refusal in report.refused] == [f"case_{n}" for n in range(COUNT)]

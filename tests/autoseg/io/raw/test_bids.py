@@ -261,3 +261,10 @@ def test_masks_are_taken_where_there_is_no_dseg_and_named_by_their_label(folder:
     )
     with pytest.raises(DatasetError, match=r"looked for were mask\.tsv and mask\.json"):
         read_dataset(folder)
+
+
+def test_a_file_of_another_session_than_its_folder_belongs_to_no_case(folder: Path):
+    remove(folder, image("sub-2", "T1w.nii.gz"))
+    touch(folder, "sub-2/anat/sub-2_ses-9_T1w.nii.gz")
+    dataset = read_dataset(folder)
+    assert all("ses-9" not in path for each in dataset.cases for path in each.images)

@@ -154,6 +154,24 @@ def test_each_channel_may_have_a_column(folder: Path):
     assert dataset.cases[1].images == ("x/b.nii.gz", "x/b_pet.nrrd")
 
 
+def test_spaces_around_the_colon_of_a_column_do_not_count(folder: Path):
+    row = "a,x/a.nii,y/a.nii.gz,3\n"
+    path = tabled(folder, "case,image : CT,segmentation,label: liver\n" + row, channels=None)
+    dataset = read_dataset(path)
+    assert dataset.description.channels == ("CT",)
+    assert dataset.cases[0].label_values[1] == 3
+
+
+def test_a_file_that_is_listed_twice_for_a_case_is_refused(folder: Path):
+    error = refused(listed(folder, case(segmentation="x/a.nii")))
+    assert "segmentation: 'x/a.nii' is the file of " in texts(error)[0]
+
+
+def test_a_header_that_no_reader_takes_is_refused(folder: Path):
+    with pytest.raises(DocumentError, match=r"is no table at row 1: field larger than"):
+        read_dataset(tabled(folder, "case,image," + "x" * 140_000 + "\n"))
+
+
 def test_the_folder_of_a_manifest_may_be_named(folder: Path):
     tabled(folder, TABLE)
     for ending in ("csv", "json"):
@@ -270,7 +288,7 @@ def test_all_faults_of_a_table_are_told_with_row_and_column(folder: Path):
 def test_all_faults_of_a_list_are_told_with_their_place(folder: Path):
     path = listed(
         folder,
-        case(images=["x/a.nii"] * 3),
+        case(images=["x/a.nii", "x/b.nii.gz", "x/b_pet.nrrd"]),
         case("b", image=["x/b.nii.gz"]),
         case("c", images="x/b.nii.gz"),
         "d",
@@ -328,8 +346,8 @@ def test_a_header_that_is_none_of_a_manifest_is_refused(table: str, says: str, f
     [
         pytest.param(TABLE.encode("utf-16"), "is no UTF-8 text", id="utf-16"),
         pytest.param(TABLE.replace("P1", "Jörg").encode("cp1252"), "no UTF-8", id="cp1252"),
-        pytest.param(TABLE.replace(",P1", ',"P1').encode(), "is no table at line 3", id="quote"),
-        pytest.param(TABLE.replace(",P1", ',"P"1').encode(), "no table at line 2", id="behind"),
+        pytest.param(TABLE.replace(",P1", ',"P1').encode(), "is no table at row 2", id="quote"),
+        pytest.param(TABLE.replace(",P1", ',"P"1').encode(), "no table at row 2", id="behind"),
     ],
 )
 def test_a_table_that_cannot_be_read_is_refused(data: bytes, says: str, folder: Path):
