@@ -24,7 +24,8 @@ from autoseg.core.fingerprint import (
 )
 from autoseg.core.geometry import Geometry
 from autoseg.core.labels import LabelMap, Labels
-from autoseg.io import documents, images
+from autoseg.io import documents
+from autoseg.io.cases import read_case
 from autoseg.io.formats import table as formats
 from autoseg.io.formats.image_digest import stored_digest
 from autoseg.io.formats.tiff_sidecar import TIFF_ENDINGS
@@ -188,20 +189,9 @@ def _is_current(measured: CaseMeasurement, task: MeasurementTask) -> bool:
 
 def _measure(task: MeasurementTask) -> CaseSketch:
     description, case = task.description, task.case
-    accepted = description.accepted
-    image = images.read_case_image(
-        case, len(description.channels), folder=task.folder, accepted=accepted
-    )
+    image, segmentation = read_case(case, description, task.folder)
     # Found here, or after days of training.
     formats.check_holds(image.geometry, description.file_ending, f"case {case.name!r}")
-    if case.segmentation is None:
-        raise DatasetError(f"case {case.name!r}: has no segmentation", rule="E-SET-42")
-    segmentation = images.read_segmentation(
-        task.folder / case.segmentation,
-        case.labels_in_file(description.labels),
-        accepted=accepted,
-    )
-    segmentation = images.on_grid_of(image.geometry, segmentation, case.name, accepted=accepted)
     labels = description.labels
     # Ignored voxels are of unknown label: they are no foreground.
     foreground = (segmentation.voxels > 0) & (segmentation.voxels < labels.count)

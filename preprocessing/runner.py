@@ -7,11 +7,11 @@ from typing import Final
 
 from autoseg.core.acceptance import key_parts
 from autoseg.core.dataset import Case, DatasetDescription
-from autoseg.core.errors import DatasetError
 from autoseg.core.geometry import Geometry
 from autoseg.core.labels import LabelMap
 from autoseg.core.plan import Configuration, Decision, Normalization, Plan
-from autoseg.io import images, store
+from autoseg.io import store
+from autoseg.io.cases import read_case
 from autoseg.io.documents import encode
 from autoseg.io.encoding import Encoding
 from autoseg.io.files import digest
@@ -82,8 +82,6 @@ def preprocess_case(task: PreprocessingTask) -> bool:
     InputError
         If a file of the case is refused.
     """
-    if task.case.segmentation is None:
-        raise DatasetError(f"case {task.case.name!r}: has no segmentation", rule="E-SET-42")
     missing = _missing(task)
     if missing:
         _preprocess(task, missing)
@@ -130,22 +128,10 @@ class _Prepared:
 
 
 def _prepare(task: PreprocessingTask) -> _Prepared:
-    case, description, plan = task.case, task.description, task.plan
-    accepted = description.accepted
-    image = images.read_case_image(
-        case,
-        len(description.channels),
-        folder=task.folder,
-        orientation=plan.orientation,
-        accepted=accepted,
+    case, plan = task.case, task.plan
+    image, segmentation = read_case(
+        case, task.description, task.folder, orientation=plan.orientation
     )
-    segmentation = images.read_segmentation(
-        task.folder / str(case.segmentation),
-        case.labels_in_file(description.labels),
-        orientation=plan.orientation,
-        accepted=accepted,
-    )
-    segmentation = images.on_grid_of(image.geometry, segmentation, case.name, accepted=accepted)
     cropped = crop_image(image.voxels, image.geometry.spacing, plan, where=f"case {case.name!r}")
     channels = [
         Channel(

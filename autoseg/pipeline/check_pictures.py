@@ -9,7 +9,8 @@ from autoseg.core.check_report import CheckReport, Finding
 from autoseg.core.dataset import Case, Dataset, DatasetDescription
 from autoseg.core.fingerprint import CaseMeasurement
 from autoseg.execution.progress import Progress
-from autoseg.io import files, images
+from autoseg.io import files
+from autoseg.io.cases import read_case
 from autoseg.pipeline.stage import run_stage
 from autoseg.reporting.overlay import draw_overlay
 from autoseg.reporting.planes import Overlay
@@ -110,17 +111,7 @@ def draw_case(task: PictureTask) -> str:
         If its files can no longer be read.
     """
     case, description, first = task.case, task.description, task.findings[0]
-    image = images.read_case_image(
-        case, len(description.channels), folder=task.folder, accepted=description.accepted
-    )
-    segmentation = images.read_segmentation(
-        task.folder / (case.segmentation or ""),
-        case.labels_in_file(description.labels),
-        accepted=description.accepted,
-    )
-    segmentation = images.on_grid_of(
-        image.geometry, segmentation, case.name, accepted=description.accepted
-    )
+    image, segmentation = read_case(case, description, task.folder)
     is_beside_body = first.kind == "side" and len(first.labels) == 1
     others = [f"also: {finding.what}" for finding in task.findings[1:4]]
     overlay = Overlay(

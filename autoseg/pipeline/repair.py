@@ -18,6 +18,7 @@ from autoseg.core.version import __version__
 from autoseg.execution.executor import Outcome
 from autoseg.execution.progress import Progress
 from autoseg.io import documents, files, images
+from autoseg.io.cases import read_case
 from autoseg.io.datasets import find_dataset
 from autoseg.io.formats.image_digest import stored_digest
 from autoseg.io.guard import is_series
@@ -132,10 +133,8 @@ def mend_case(task: RepairTask) -> MendedCase:
         If a file of the case is refused, and that was not accepted.
     """
     case, description = task.case, task.description
-    if case.segmentation is None:
-        raise DatasetError(f"case {case.name!r}: has no segmentation", rule="E-SET-42")
     labels, accepted = case.labels_in_file(description.labels), description.accepted
-    sources = [task.folder / path for path in (*case.images, case.segmentation)]
+    sources = [task.folder / path for path in (*case.images, str(case.segmentation))]
     key = content_key(
         STAGE_VERSION,
         *(files.digest(documents.encode(each)) for each in (description.labels, labels)),
@@ -145,11 +144,7 @@ def mend_case(task: RepairTask) -> MendedCase:
     paths = case_paths(task.output, case.name, len(description.channels))
     if task.known is not None and task.known.key == key and _are_intact(paths, task.known):
         return task.known
-    image = images.read_case_image(
-        case, len(description.channels), folder=task.folder, accepted=accepted
-    )
-    segmentation = images.read_segmentation(sources[-1], labels, accepted=accepted)
-    segmentation = images.on_grid_of(image.geometry, segmentation, case.name, accepted=accepted)
+    image, segmentation = read_case(case, description, task.folder)
     # On the image's grid to the last bit, not within the reader's tolerance.
     values = description.labels.to_file(segmentation.voxels)
     contents = [
