@@ -36,7 +36,7 @@ from preprocessing.intensities import pool_channels, sketch_channel
 from preprocessing.position import body_center, label_centers, orientation_code, voxel_digest
 from preprocessing.symmetry import locate_labels, summarize_symmetries, symmetric_pairs
 
-STAGE_VERSION: Final = 5
+STAGE_VERSION: Final = 6
 """Raised when the code below measures something else, so that old caches are left alone."""
 SLAB_VOXELS: Final = 2**15
 """Voxels that are counted at a time; their 64-bit copies stay in the cache."""

@@ -73,7 +73,11 @@ def command(
             "preprocessed": count,
         },
         "\n".join(
-            [*plan_lines(made), *fold_lines(folder), f"next: autoseg train {suggested(made)} 0"]
+            [
+                *plan_lines(made),
+                *fold_lines(folder),
+                f"next: autoseg train {suggested(made, configurations)} 0",
+            ]
         ),
         as_json=as_json,
     )

@@ -52,8 +52,8 @@ OPT_INS: Final = {
         ),
         OptIn(
             rule="E-GEO-18",
-            choices=("mm", "convert"),
-            says="Lengths in another unit are mm after all, or are converted to mm.",
+            choices=("convert", "mm"),
+            says="Lengths in another unit are converted to mm, or are mm after all.",
         ),
         OptIn(
             rule="E-GEO-20",

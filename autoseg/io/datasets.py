@@ -13,7 +13,7 @@ from autoseg.core.dataset import (
     set_patients,
 )
 from autoseg.core.errors import AutosegError, DatasetError, RefusedCasesError, UsageError
-from autoseg.io.guard import file_ending
+from autoseg.io.guard import file_ending, is_series
 from autoseg.io.raw.bids import read_bids
 from autoseg.io.raw.channel_files import channel_groups, same_family
 from autoseg.io.raw.described import read_described
@@ -170,7 +170,8 @@ def images_for_prediction(source: Path, description: DatasetDescription) -> tupl
     ----------
     source : Path
         A file, or a folder of files: ``case_0000.nii.gz``, ``case_0001.nii.gz`` ... with one file
-        per channel, or one file per case, which then holds all channels.
+        per channel, or one file per case, which then holds all channels. Or a folder of DICOM
+        slices, or one of such folders.
     description : DatasetDescription
         Channels and format that the model was trained on.
 
@@ -200,6 +201,10 @@ def images_for_prediction(source: Path, description: DatasetDescription) -> tupl
         )
     folder = (source if source.is_dir() else source.parent).absolute()
     names = own_names(source) if source.is_dir() else [source.name]
+    series = _series(folder, names) if source.is_dir() else []
+    if series == [folder]:
+        names = []
+    names = [name for name in names if folder / name not in series]
     allowed = same_family(description.file_ending)
     images = [name for name in names if file_ending(Path(name)) in allowed]
     problems: list[AutosegError] = [
@@ -213,17 +218,45 @@ def images_for_prediction(source: Path, description: DatasetDescription) -> tupl
     ]
     stems = [(stem(name), name) for name in images]
     problems += unsafe_names(stems, folder)
+    stems += [(place.name, place.name) for place in series]
     problems += look_alike_files(stems, str(folder))
+    problems += _many_channels(series, len(description.channels))
     cases, more = _group(folder, images, len(description.channels))
     problems += more
     if problems:
         raise _refused(f"{source}: the images have", problems)
+    slices = (Case(name=place.name, images=(str(place),)) for place in series)
+    cases = tuple(sorted((*cases, *slices), key=lambda case: case.name))
     if not cases:
         raise UsageError(
             f"{source}: holds no images; needed are files ending with {' or '.join(allowed)}",
             hint="give the folder of the images to segment, or one image",
         )
     return cases
+
+
+def _series(folder: Path, names: Sequence[str]) -> list[Path]:
+    """Return the folder if it holds DICOM slices, or else those in it that do."""
+    from autoseg.io.dicom import holds_dicom
+
+    if holds_dicom(folder):
+        return [folder]
+    places = (folder / name for name in names)
+    return [place for place in places if is_series(place) and holds_dicom(place)]
+
+
+def _many_channels(series: Sequence[Path], channels: int) -> list[AutosegError]:
+    """Return an error for each series if a model takes more channels than one."""
+    if channels == 1:
+        return []
+    return [
+        DatasetError(
+            f"{place}: a series is one channel, the model takes {channels}",
+            rule="E-SET-42",
+            hint="convert the series of a case to <case>_0000.nii.gz, <case>_0001.nii.gz and so on",
+        ).about(place.name, file=str(place))
+        for place in series
+    ]
 
 
 def _group(

@@ -258,7 +258,7 @@ def _undeclared(values: Array, labels: Labels, where: str) -> VoxelError:
     return VoxelError(
         f"{where}: holds {listed}; declared are the labels {_ranges(allowed)}",
         rule="E-VAL-35",
-        hint="declare these labels in dataset.json, or correct the segmentation",
+        hint="declare these labels where the dataset names its labels, or correct the segmentation",
     )
 
 

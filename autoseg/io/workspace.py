@@ -197,6 +197,11 @@ def find_raw_dataset(
         return here / _only(asked, found, here)
     if asked in (".", "..") and raw_dataset_at(Path(asked)):
         return Path(asked)
+    if os.sep in asked and not Path(asked).exists():
+        raise UsageError(
+            f"{asked}: there is no such file or folder",
+            hint="give the path of the dataset's folder or manifest",
+        )
     looked = ", ".join(str(place) for place in places)
     raise DatasetError(
         f"dataset {asked!r}: neither a folder with a dataset.json, a manifest or a BIDS dataset, "

@@ -1,5 +1,6 @@
 """``autoseg plan`` and ``autoseg explain``: decide, and say why."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -222,9 +223,10 @@ def cpu_outlook(
     )
 
 
-def suggested(plan: Plan) -> str:
-    """Return the configuration to train first."""
-    return "3d_fullres" if "3d_fullres" in plan.names else plan.names[0]
+def suggested(plan: Plan, prepared: Sequence[str] = ()) -> str:
+    """Return the configuration to train first, of those that are prepared; of all if none is."""
+    names = prepared or plan.names
+    return "3d_fullres" if "3d_fullres" in names else names[0]
 
 
 def _same_plan(present: Plan, plan: Plan) -> bool:

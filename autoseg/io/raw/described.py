@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from autoseg.core.errors import AutosegError, DatasetError, UsageError
+from autoseg.core.errors import AutosegError, DatasetError, ResourceError, UsageError
 from autoseg.io.raw.dataset_json import (
     Entries,
     Layout,
@@ -84,6 +84,12 @@ def _read_entries(folder: Path) -> tuple[Entries, str]:
         )
     try:
         entries = read_json(path)
+    except PermissionError as error:
+        raise ResourceError(
+            f"{path}: cannot be read ({error.strerror})",
+            rule="E-RES-62",
+            hint="check the permissions of the file",
+        ) from error
     except OSError as error:
         raise DatasetError(
             f"{folder}: dataset.json cannot be read ({error.strerror}); "

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from autoseg.core.errors import AutosegError, DatasetError
+from autoseg.core.errors import AutosegError, DatasetError, ResourceError
 from autoseg.core.labels import Labels
 from autoseg.io.guard import FILE_ENDINGS
 from autoseg.io.raw.channel_files import is_there
@@ -231,8 +231,10 @@ def _read_table(path: Path) -> Table:
     try:
         return read_table(path)
     except OSError as error:
-        raise DatasetError(
-            f"{path}: cannot be read ({error.strerror})", rule="E-SET-42", hint="check the file"
+        raise ResourceError(
+            f"{path}: cannot be read ({error.strerror})",
+            rule="E-RES-62",
+            hint="check that the file is there and that you may read it",
         ) from error
 
 

@@ -340,3 +340,37 @@ def test_regions_patients_and_ignored_voxels_are_read(tmp_path: Path):
         ("core", (2,), 2),
     ]
     assert dataset.patients == {"a": "P1", "b": "P1"}
+
+
+def slices(folder: Path) -> Path:
+    """Make two files that begin as DICOM does; no more is looked at here."""
+    folder.mkdir(parents=True)
+    for name in ("IM0", "IM1.dcm"):
+        (folder / name).write_bytes(bytes(128) + b"DICM")
+    return folder
+
+
+def test_a_folder_of_slices_is_a_case(tmp_path: Path):
+    one = slices(tmp_path / "p01")
+    (case,) = images_for_prediction(one, description("CT"))
+    assert (case.name, case.images) == ("p01", (str(one),))
+    slices(tmp_path / "p00")
+    touch(tmp_path, "b.nii.gz")
+    found = images_for_prediction(tmp_path, description("CT"))
+    assert [case.name for case in found] == ["b", "p00", "p01"]
+    assert found[1].images == (str(tmp_path / "p00"),)
+
+
+def test_a_series_is_one_channel(tmp_path: Path):
+    slices(tmp_path / "in" / "p00")
+    with pytest.raises(RefusedCasesError) as caught:
+        images_for_prediction(tmp_path / "in", description("T1", "T2"))
+    (problem,) = caught.value.problems
+    assert problem.text.endswith("p00: a series is one channel, the model takes 2")
+    assert "convert the series of a case to <case>_0000.nii.gz" in problem.hint
+
+
+def test_a_series_and_a_file_of_one_name_are_one_case_twice(tmp_path: Path):
+    slices(tmp_path / "a")
+    with pytest.raises(RefusedCasesError, match="'a'"):
+        images_for_prediction(touch(tmp_path, "a.nii.gz"), description("CT"))

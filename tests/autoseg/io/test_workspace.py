@@ -159,9 +159,10 @@ def test_a_file_may_be_named_in_place_of_its_folder(tmp_path):
     assert find_raw_dataset(str(folder / "Cohort.JSON")) == folder / "Cohort.JSON"
     assert find_raw_dataset(str(folder / "dataset.json")) == folder
     assert find_raw_dataset(str(folder / "dataset_description.json")) == folder
-    for name in ("notes.txt", "gone.csv"):
-        with pytest.raises(DatasetError, match=f"Task04_Here/{name}': neither"):
-            find_raw_dataset(str(folder / name))
+    with pytest.raises(DatasetError, match=r"Task04_Here/notes\.txt': neither"):
+        find_raw_dataset(str(folder / "notes.txt"))
+    with pytest.raises(UsageError, match=r"Task04_Here/gone\.csv: there is no such file or folder"):
+        find_raw_dataset(str(folder / "gone.csv"))
 
 
 @pytest.fixture
