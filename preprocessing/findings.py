@@ -81,18 +81,34 @@ def _label_notes(ordered: Measurements, labels: Labels) -> list[str]:
     return notes
 
 
-def extent_notes(ordered: Measurements, labels: Labels) -> list[str]:
-    """Return a note on cases without foreground, and one on cases without background."""
+def plain(value: float, digits: int = 3) -> str:
+    """Write a number with some digits, and below 1e10 without an exponent.
+
+    Examples
+    --------
+    >>> plain(57_243.0), plain(0.78125, 4), plain(1e12)
+    ('57200', '0.7812', '1e+12')
+    """
+    return f"{float(f'{value:.{digits}g}'):.10g}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Write a number of things, such as ``1 case`` and ``2 cases``."""
+    return f"{number} {noun if number == 1 else noun + 's'}"
+
+
+def extent_notes(ordered: Measurements, labels: Labels, *, also_empty: bool = True) -> list[str]:
+    """Return a note on cases without foreground, if wanted, and one on cases without background."""
 
     def foreground(measured: CaseMeasurement) -> int:
         return sum(measured.class_voxels[1 : labels.count])  # ignored voxels are neither
 
     empty = [measured.name for measured in ordered if not foreground(measured)]
     full = [m.name for m in ordered if foreground(m) == sum(m.class_voxels)]
-    share = f"of {len(ordered)} cases have no"
     return [
-        f"{len(names)} {share} {what}: {_listed(names)}"
-        for what, names in (("foreground", empty), ("background", full))
+        f"{len(names)} of {counted(len(ordered), 'case')} {'has' if len(names) == 1 else 'have'} "
+        f"no {what}: {_listed(names)}"
+        for what, names in (("foreground", empty if also_empty else []), ("background", full))
         if names
     ]
 
@@ -129,13 +145,13 @@ def intensity_notes(
     for index, name in enumerate(description.channels):
         found, reason = odd_intensities(ordered, index, name)
         ranges = [
-            f"{measured.name} ({' to '.join(f'{edge:g}' for edge in measured.extremes[index])})"
+            f"{measured.name} ({' to '.join(plain(edge, 6) for edge in measured.extremes[index])})"
             for measured in found
         ]
         if len(found) > most:
             notes.append(
-                f"channel {name!r}: in {len(found)} of {len(ordered)} cases {reason}; was a slope, "
-                f"an offset or another normalization left in? {_listed(ranges)}"
+                f"channel {name!r}: in {len(found)} of {counted(len(ordered), 'case')} {reason}; "
+                f"was a slope, an offset or another normalization left in? {_listed(ranges)}"
             )
     return tuple(notes)
 

@@ -15,7 +15,7 @@ from autoseg.core.check_report import Finding, Kind
 from autoseg.core.dataset import DatasetDescription
 from autoseg.core.fingerprint import CaseMeasurement
 from autoseg.core.labels import Labels
-from preprocessing.findings import odd_intensities
+from preprocessing.findings import counted, odd_intensities, plain
 from preprocessing.outliers import LEAST_CASES, most_rare, outliers
 from preprocessing.sides import side_findings
 
@@ -80,7 +80,7 @@ def _constant_images(ordered: Measurements, channels: Sequence[str]) -> Iterator
                     case=measured.name,
                     channel=index,
                     what=f"channel {channel!r} is the same everywhere",
-                    measured=f"every voxel is {low:g}",
+                    measured=f"every {_voxel(measured)} is {plain(low, 6)}",
                     usual="an image has at least two intensities",
                     why="there is nothing to see in it: a network learns to guess",
                     fix=f"export the image again from its source, {EXCLUDE} {measured.name}",
@@ -104,7 +104,7 @@ def _same_voxels(ordered: Measurements, patients: Mapping[str, str]) -> Iterator
             yield Finding(
                 kind="same voxels",
                 case=other.name,
-                what=f"holds the voxels of case {first.name}",
+                what=f"holds the {_voxel(first)}s of case {first.name}",
                 measured=f"all intensities are those of {first.name}, {same}",
                 usual="every case is an image of its own",
                 why="in cross-validation one of them trains on what the other validates: scores "
@@ -114,18 +114,18 @@ def _same_voxels(ordered: Measurements, patients: Mapping[str, str]) -> Iterator
 
 
 def _without_foreground(ordered: Measurements, labels: Labels) -> Iterator[Finding]:
-    empty = [m.name for m in ordered if not _foreground(m, labels)]
+    empty = [m for m in ordered if not _foreground(m, labels)]
     if len(ordered) < LEAST_CASES or len(empty) > most_rare(len(ordered)):
         return
-    for name in empty:
+    for measured in empty:
         yield Finding(
             kind="no foreground",
-            case=name,
+            case=measured.name,
             what="has no foreground",
-            measured="every voxel of the segmentation is background or ignored",
+            measured=f"every {_voxel(measured)} of the segmentation is background or ignored",
             usual=f"{len(ordered) - len(empty)} of {len(ordered)} cases have foreground",
             why="if it was never segmented, a network learns to overlook what is there",
-            fix=f"if the structures are in the image, segment them, {EXCLUDE} {name}",
+            fix=f"if the structures are in the image, segment them, {EXCLUDE} {measured.name}",
         )
 
 
@@ -145,7 +145,7 @@ def _missing_labels(ordered: Measurements, labels: Labels) -> Iterator[Finding]:
             case=name,
             labels=tuple(missing),
             what=f"lacks {names}",
-            measured=f"no voxel of {names}",
+            measured=f"no {_voxel(shown[0])} of {names}",
             usual=f"{have} of {len(shown)} cases with foreground have it",
             why="if it was forgotten, a network learns to overlook it",
             fix=f"if it is in the image, segment it, {EXCLUDE} {name}",
@@ -157,21 +157,21 @@ def _label_volumes(ordered: Measurements, labels: Labels) -> Iterator[Finding]:
         holders = [measured for measured in ordered if measured.class_voxels[label]]
         volumes = [m.class_voxels[label] * prod(m.spacing) for m in holders]
         middle = exp(float(np.median(np.log(volumes)))) if volumes else 0.0
-        unit = "ml" if holders and len(holders[0].spacing) > 2 else "mm2"
+        unit = "ml" if holders and len(holders[0].spacing) > 2 else "mm²"
         scale = 1000 if unit == "ml" else 1
         for position in outliers(volumes, ratio=VOLUME_RATIO):
-            name, volume = holders[position].name, volumes[position]
+            holder, volume = holders[position], volumes[position]
             size, by = ("large", volume / middle) if volume > middle else ("small", middle / volume)
             yield Finding(
                 kind="label volume",
-                case=name,
+                case=holder.name,
                 labels=(label,),
-                what=f"{labels.names[label]!r} is {by:.3g} times too {size}",
-                measured=f"{volume / scale:.3g} {unit}, {holders[position].class_voxels[label]} "
-                "voxels",
-                usual=f"{middle / scale:.3g} {unit}, the median of {len(holders)} cases",
+                what=f"{labels.names[label]!r} is {plain(by)} times too {size}",
+                measured=f"{plain(volume / scale)} {unit}, "
+                + counted(holder.class_voxels[label], _voxel(holder)),
+                usual=f"{plain(middle / scale)} {unit}, the median of {len(holders)} cases",
                 why="labels may be exchanged, the segmentation unfinished or the spacing wrong",
-                fix=f"compare it with the image, correct the segmentation, {EXCLUDE} {name}",
+                fix=f"compare it with the image, correct the segmentation, {EXCLUDE} {holder.name}",
             )
 
 
@@ -187,7 +187,7 @@ def _spacings(ordered: Measurements) -> Iterator[Finding]:
         yield Finding(
             kind="spacing",
             case=name,
-            what="voxels of another size",
+            what=f"{_voxel(alike[case])}s of another size",
             measured=f"{_edges(edges[case].tolist())} mm {_axes(len(edges[case]))}",
             usual=f"{usual} mm, the medians of {len(alike)} cases",
             why="with a wrong spacing the case is resampled to a wrong shape; volumes are wrong",
@@ -227,7 +227,7 @@ def _intensities(ordered: Measurements, channels: Sequence[str]) -> Iterator[Fin
                 case=measured.name,
                 channel=index,
                 what=f"channel {channel!r}: {reason}",
-                measured=f"{low:g} to {high:g}",
+                measured=f"{plain(low, 6)} to {plain(high, 6)}",
                 usual=f"{len(ordered) - len(odd)} of {len(ordered)} cases are not so",
                 why="intensities of another scale are normalized wrongly",
                 fix="export it again with slope and offset applied and no normalization, "
@@ -256,7 +256,7 @@ def _rare_labels(ordered: Measurements, labels: Labels) -> Iterator[Finding]:
                 case="",
                 labels=(label,),
                 what=f"label {name!r} (value {value}) is in no case",
-                measured=f"0 voxels in {len(ordered)} cases",
+                measured=f"0 {_voxel(ordered[0])}s in {counted(len(ordered), 'case')}",
                 usual="every label is in several cases",
                 why="it takes a channel of the network and can never be learned",
                 fix="check the value in dataset.json, or remove the label",
@@ -268,7 +268,11 @@ def _foreground(measured: CaseMeasurement, labels: Labels) -> int:
 
 
 def _edges(spacing: Sequence[float]) -> str:
-    return " x ".join(f"{edge:.4g}" for edge in spacing)
+    return " x ".join(plain(edge, 4) for edge in spacing)
+
+
+def _voxel(measured: CaseMeasurement) -> str:
+    return "voxel" if len(measured.spacing) > 2 else "pixel"
 
 
 def _axes(count: int) -> str:

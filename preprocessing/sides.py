@@ -18,6 +18,7 @@ import numpy.typing as npt
 from autoseg.core.check_report import Finding
 from autoseg.core.fingerprint import CaseMeasurement
 from autoseg.core.labels import Labels
+from preprocessing.findings import plain
 from preprocessing.outliers import LEAST_CASES, RARE_FRACTION, SD_OF_MAD, most_rare
 
 Floats = npt.NDArray[np.float64]
@@ -243,7 +244,7 @@ def _odd_pair(measured: CaseMeasurement, position: int, pair: _Pair, labels: Lab
         case=measured.name,
         labels=(pair.left, pair.right),
         what=f"{left!r} lies right of {right!r}",
-        measured=f"{pair.odd[position]:.3g} mm right of {right!r}",
+        measured=f"{plain(pair.odd[position])} mm right of {right!r}",
         usual=f"left of it, as the names say, in {pair.known - len(pair.odd)} of {pair.known} "
         "cases that have both",
         why=WHY,
@@ -254,21 +255,25 @@ def _odd_pair(measured: CaseMeasurement, position: int, pair: _Pair, labels: Lab
 def _odd_case(
     measured: CaseMeasurement, position: int, orders: Sequence[Order], labels: Labels
 ) -> Finding:
-    first = orders[0]
+    named = {frozenset(pair) for pair in paired_labels(labels)}
+    # Whoever reads it sees at once that a left kidney lies on the right.
+    of_names = (each for each in orders if frozenset((each.label, each.other)) in named)
+    first = next(of_names, orders[0]) if orders[0].axis == ACROSS else orders[0]
     distance, ahead = float(first.distances[position]), SIDES[first.axis]
     label, other = labels.names[first.label], labels.names[first.other]
     other = repr(other) if first.other else "the middle of the body"
     here, there = (ahead[0], ahead[1]) if distance > 0 else (ahead[1], ahead[0])
     known = int(np.count_nonzero(np.isfinite(first.distances)))
-    more = f"; so are {len(orders) - 1} more pairs" if len(orders) > 1 else ""
+    others = len(orders) - 1
+    more = f"; so {'is 1 more pair' if others == 1 else f'are {others} more pairs'}"
     return Finding(
         kind="side",
         case=measured.name,
         labels=tuple(filter(None, (first.label, first.other))),
         what=f"{label!r} lies {here} {other}",
-        measured=f"{abs(distance):.3g} mm {here} {other}{more}",
-        usual=f"{there} it in {first.agreeing} of {known} cases, by {abs(first.usual):.3g} mm at "
-        "the median",
+        measured=f"{plain(abs(distance))} mm {here} {other}{more if others else ''}",
+        usual=f"{there} it in {first.agreeing} of {known} cases, by {plain(abs(first.usual))} mm "
+        "at the median",
         why=WHY,
         fix=_fix(measured.name),
     )

@@ -17,7 +17,6 @@ from autoseg.cli.options import (
 from autoseg.cli.planning_options import exclude_option
 from autoseg.core.acceptance import Accepted
 from autoseg.core.errors import InputError
-from autoseg.execution.progress import Progress
 
 
 @click.command("check")
@@ -37,7 +36,7 @@ from autoseg.execution.progress import Progress
     type=PATH,
     default=None,
     metavar="FOLDER",
-    help="Where report and pictures go.  [default: check in the dataset's folder]",
+    help="Where report and pictures go.  [default: check in the dataset's folder of the workspace]",
 )
 @workers_option
 @common_options
@@ -63,11 +62,15 @@ def command(
     from autoseg.io.documents import to_json
     from autoseg.io.workspace import find_raw_dataset, find_workspace
     from autoseg.pipeline.check import check_dataset
-    from autoseg.reporting.check_page import check_page
+    from autoseg.pipeline.repair import check_output, repair_dataset
+    from autoseg.reporting.check_page import check_page, repair_lines
 
     place = find_workspace(workspace)
     raw = find_raw_dataset(dataset, data=data, workspace=place)
     progress = make_progress(quiet=quiet)
+    if repair is not None:
+        written = (place.path, *(() if overlays is None else (overlays,)))
+        check_output(raw, repair, exclude=exclude, others=written)
     report, folder = check_dataset(
         raw,
         place,
@@ -77,36 +80,15 @@ def command(
         workers=workers,
         progress=progress,
     )
-    result, text = to_json(report), check_page(report, folder)
-    if repair is not None:
+    result = to_json(report)
+    text = check_page(report, folder, workspace=workspace, repair=repair)
+    if repair is not None and report.read:
         if not as_json:
             click.echo(text)
-        result["repair"], text = _repair(
+        repaired = repair_dataset(
             raw, repair, exclude=exclude, accepted=accepted, workers=workers, progress=progress
         )
+        result["repair"], text = to_json(repaired), repair_lines(repaired, repair, workspace)
     emit(result, text, as_json=as_json)
     if report.refused:
         click.get_current_context().exit(InputError.exit_code)
-
-
-def _repair(
-    raw: Path,
-    output: Path,
-    *,
-    exclude: tuple[str, ...],
-    accepted: Accepted,
-    workers: int | None,
-    progress: Progress,
-) -> tuple[dict[str, object], str]:
-    """Write a mended copy; return its report, and what to print about it."""
-    from autoseg.io.documents import to_json
-    from autoseg.pipeline.repair import REPORT, repair_dataset
-
-    repaired = repair_dataset(
-        raw, output, exclude=exclude, accepted=accepted, workers=workers, progress=progress
-    )
-    text = (
-        f"\nrepaired: {len(repaired.cases)} cases in {output}, {len(repaired.left_out)} problems "
-        f"left out, see {output / REPORT}\nnext: autoseg check -d {output}"
-    )
-    return to_json(repaired), text

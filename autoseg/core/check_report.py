@@ -83,10 +83,14 @@ class CheckReport:
     """Folder or manifest that it was read from."""
     accepted: tuple[str, ...] = ()
     """What was accepted although a rule refuses it, such as ``E-GEO-13=sform``."""
+    excluded: tuple[str, ...] = ()
+    """Cases that were left out on request."""
     cases: int
     """Cases that the layout tells of, without those that were left out on request."""
     read: int
     """Cases that were read and measured."""
+    mendable: int = 0
+    """Cases that a mended copy would hold; 0 where none can be made, or it would be refused too."""
     refused: tuple[Refusal, ...]
     """What no plan is made with; layout first, then by case."""
     suspicious: tuple[Finding, ...]

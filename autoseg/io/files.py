@@ -195,20 +195,27 @@ def lock(folder: Path, command: str, *, wait: bool = False) -> Iterator[None]:
                 rule="E-RUN-73",
                 hint="wait until it ends, or choose another --run",
             )
-        file.truncate(0)
-        facts = {"command": command, "host": socket.gethostname(), "pid": os.getpid()}
-        file.write(json.dumps({**facts, "since": time.strftime("%Y-%m-%d %H:%M:%S")}).encode())
-        file.flush()
+        with suppress(OSError):  # the kernel holds the lock, whatever the disk has room to say
+            _name_holder(file, command)
         sweep(folder)
         yield
 
 
-def sweep(folder: Path) -> None:
-    """Remove the temporary files of processes that no longer live, in a folder tree.
+def sweep(folder: Path, *, is_deep: bool = True) -> None:
+    """Remove the temporary files of processes that no longer live, in a folder.
 
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+    is_deep : bool
+        Whether to look into the folders in it too.
+
+    Notes
+    -----
     Those of another host, which may share the disk, are removed when they are a day old.
     """
-    for part in folder.rglob(f".*{TEMPORARY_SUFFIX}"):
+    for part in folder.glob(f"{'**/' if is_deep else ''}.*{TEMPORARY_SUFFIX}"):
         host, _, process = part.name.removesuffix(TEMPORARY_SUFFIX).rpartition(".")
         with suppress(OSError):
             if host.endswith(f".{_host()}") and process.isdecimal():
@@ -239,14 +246,25 @@ def _alive(process: int) -> bool:
         return False
     except PermissionError:
         return True
+    # One that has ended stays in the table until its parent, or in many a container nobody, asks.
+    with suppress(OSError):
+        state = Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].split()[0]
+        return state not in (b"Z", b"X")
     return True
 
 
 def _open_lock(path: Path) -> IO[bytes]:
     try:
-        return path.open("a+b")
+        return path.open("a+b", buffering=0)  # nothing is left to be written when it is closed
     except OSError as error:
         _refuse(path, error)
+
+
+def _name_holder(file: IO[bytes], command: str) -> None:
+    """Say in a lock's file who holds it, for the message that others get."""
+    file.truncate(0)
+    facts = {"command": command, "host": socket.gethostname(), "pid": os.getpid()}
+    file.write(json.dumps({**facts, "since": time.strftime("%Y-%m-%d %H:%M:%S")}).encode())
 
 
 def _try_lock(descriptor: int) -> bool:

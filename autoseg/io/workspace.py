@@ -110,6 +110,7 @@ class Workspace:
 
     def set_current(self, name: str) -> None:
         """Remember the dataset that is meant where none is named."""
+        files.sweep(self.path, is_deep=False)  # no lock covers the workspace itself
         files.write_atomically(self.path / "current", f"{name}\n".encode())
 
     def current(self) -> str:

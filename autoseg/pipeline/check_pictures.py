@@ -14,6 +14,7 @@ from autoseg.io.cases import read_case
 from autoseg.pipeline.stage import run_stage
 from autoseg.reporting.overlay import draw_overlay
 from autoseg.reporting.planes import Overlay
+from autoseg.reporting.wording import count
 from preprocessing.footprint import reading_bytes
 
 MOST_PICTURES: Final = 50
@@ -92,12 +93,16 @@ def draw_pictures(
     )
     drawn = {each.item.case.name: each.value for each in outcomes if each.value is not None}
     notes = [
-        f"{each.item.case.name}: no picture: {each.error.args[0]}"
+        f"{each.item.case.name}: no picture: "
+        + str(each.error.args[0]).removeprefix(f"{each.item.case.name}: ")
         for each in outcomes
         if each.error is not None
     ]
     if more := len({f.case for f in report.suspicious if f.case}) - len(tasks):
-        notes.append(f"pictures are drawn of {MOST_PICTURES} cases; {more} more are suspicious")
+        verb = "is" if more == 1 else "are"
+        notes.append(
+            f"pictures are drawn of {count(len(tasks), 'case')}; {more} more {verb} suspicious"
+        )
     findings = tuple(replace(f, picture=drawn.get(f.case, "")) for f in report.suspicious)
     return replace(report, suspicious=findings, notes=(*report.notes, *notes))
 
@@ -127,6 +132,17 @@ def draw_case(task: PictureTask) -> str:
     )
     files.write_atomically(task.path, draw_overlay(overlay), durable=False)
     return task.path.name
+
+
+def named_once(case: str, text: str) -> str:
+    """Return a text behind the name of its case, unless it begins with that, as a folder's may.
+
+    Examples
+    --------
+    >>> named_once("p0", "p0: slices are missing"), named_once("p0", "p0.nii: no units")
+    ('p0: slices are missing', 'p0: p0.nii: no units')
+    """
+    return text if text.startswith(f"{case}: ") else f"{case}: {text}"
 
 
 def remove_pictures(earlier: CheckReport | None, place: Path) -> None:

@@ -21,10 +21,10 @@ from autoseg.io import documents, files, images
 from autoseg.io.cases import read_case
 from autoseg.io.datasets import find_dataset
 from autoseg.io.formats.image_digest import stored_digest
-from autoseg.io.guard import is_series
 from autoseg.io.nnunet_description import nnunet_description
 from autoseg.io.raw.channel_files import PICTURE_ENDINGS
 from autoseg.io.store import content_key
+from autoseg.pipeline.check import check_target
 from autoseg.pipeline.copies import settle_copies
 from autoseg.pipeline.fingerprint import accept
 from autoseg.pipeline.stage import run_stage
@@ -87,24 +87,21 @@ def repair_dataset(
 
     Raises
     ------
-    UsageError
-        If the output holds something else, or the dataset consists of pictures.
-    RefusedCasesError
-        If no case can be mended.
+    UsageError, ResourceError
+        As `check_output`; `RefusedCasesError` if no case can be mended.
 
     Notes
     -----
-    Every channel gets a file of its own, ``.nii.gz``, on the axes and the matrix of the file it
-    came from; the segmentation lies on the grid of the first channel. Folds beside the dataset are
-    not copied.
+    Each channel gets a file of its own, ``.nii.gz``, on axes and matrix of the file it came from;
+    the segmentation lies on the grid of the first channel. Folds beside it are not copied.
     """
     found = find_dataset(raw, exclude=exclude)
-    left_out = [_left_out(problem.case, problem) for problem in found.problems]
+    left_out = [_left_out(name, each) for each in found.problems for name in each.cases or ("",)]
     if found.dataset is None:
         raise _nothing_left(raw, left_out)
     dataset = accept(found.dataset, accepted)
+    check_target(output, raw, dataset, use="copied")
     report = _begun(dataset, output, accepted)
-    files.ensure_writable(output)
     with files.lock(output, f"repair of {raw}"):
         files.remove(output / "dataset.json")  # until the copy is whole
         report, failed = _mend_cases(dataset, output, report, workers=workers, progress=progress)
@@ -122,6 +119,28 @@ def repair_dataset(
             raise _nothing_left(raw, report.left_out)
         files.write_atomically(output / "dataset.json", nnunet_description(dataset, ENDING))
     return report
+
+
+def check_output(
+    raw: Path, output: Path, *, exclude: Sequence[str] = (), others: Sequence[Path] = ()
+) -> None:
+    """Refuse an output that `repair_dataset` would refuse, before any image is read.
+
+    Raises
+    ------
+    UsageError
+        If it is a file, holds something else, will hold one of the ``others``, which are written
+        to before it is, or lies in the dataset, or if that consists of pictures.
+    ResourceError
+        If it cannot be written to.
+    """
+    dataset = find_dataset(raw, exclude=exclude).dataset
+    check_target(output, raw, dataset, use="copied")
+    if dataset is not None:
+        _begun(dataset, output, ())
+    for other in others if not (output / REPORT).is_file() else ():
+        if other.resolve().is_relative_to(output.resolve()):
+            raise UsageError(f"{output}: would hold {other} too", hint="choose a folder beside it")
 
 
 def mend_case(task: RepairTask) -> MendedCase:
@@ -179,11 +198,6 @@ def _begun(dataset: Dataset, output: Path, accepted: Accepted) -> RepairReport:
             hint="correct the files that autoseg check lists",
         )
     path = output / REPORT
-    if any(output.resolve().is_relative_to(source) for source in _source_folders(dataset)):
-        raise UsageError(
-            f"{output}: lies in the dataset that is to be copied, which is never written to",
-            hint="choose a folder beside it",
-        )
     fresh = RepairReport(autoseg_version=__version__, source=dataset.origin, accepted=accepted)
     if path.is_file():
         earlier = documents.read_stored(path, RepairReport)
@@ -195,15 +209,6 @@ def _begun(dataset: Dataset, output: Path, accepted: Accepted) -> RepairReport:
         f"{output}: is not empty, and holds no repair of {dataset.origin}",
         hint="choose a new folder",
     )
-
-
-def _source_folders(dataset: Dataset) -> set[Path]:
-    """Return the folders that belong to a dataset: a manifest may lie anywhere."""
-    folder = Path(dataset.folder)
-    if not dataset.manifest:
-        return {folder.resolve()}
-    paths = (folder / image for case in dataset.cases for image in case.images)
-    return {path.resolve() for path in paths if is_series(path)}
 
 
 def _mend_cases(
@@ -244,11 +249,7 @@ def _mend_cases(
         progress=progress,
         when_done=keep,
     )
-    left_out = [
-        _left_out(outcome.item.case.name, outcome.error)
-        for outcome in outcomes
-        if outcome.error is not None
-    ]
+    left_out = [_left_out(each.item.case.name, each.error) for each in outcomes if each.error]
     return _with_cases(report, earlier), left_out
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
-from autoseg.core.errors import AutosegError
+from autoseg.core.errors import AutosegError, ResourceError
 from autoseg.execution.executor import Outcome, run_tasks
 from autoseg.execution.machine import inspect_machine, worker_count
 from autoseg.execution.progress import Progress
@@ -23,6 +23,8 @@ CASE_MODULES: Final = (
     "preprocessing.runner",
 )
 """What workers need to measure and preprocess cases; loaded while the command does other things."""
+FULL_DISK: Final = "E-RES-63"
+"""The rule that a full disk breaks: no other case will find more room."""
 
 
 def open_case_workers(asked: int | None, cases: int) -> WorkerPool:
@@ -86,6 +88,11 @@ def run_stage(
     -------
     list of Outcome
         In the order of the tasks.
+
+    Raises
+    ------
+    ResourceError
+        If the disk is full: it is about no case, and what is done is kept.
     """
     pool = workers if isinstance(workers, WorkerPool) else count_workers(workers, tasks=len(tasks))
 
@@ -95,6 +102,8 @@ def run_stage(
         return min(guessed_bytes(task), budget) if guessed_bytes else 0
 
     def advance(outcome: Outcome[Item, Value]) -> None:
+        if isinstance(outcome.error, ResourceError) and outcome.error.rule == FULL_DISK:
+            raise outcome.error
         progress.advance(name(outcome.item))
         if when_done:
             when_done(outcome)

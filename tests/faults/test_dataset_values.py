@@ -79,7 +79,7 @@ def test_a_dataset_of_odd_cases_is_planned_preprocessed_and_trained(make, capsys
     for note in (
         "label 'right' (value 2) is in a single case: two_labels",
         "label 'never' (value 3) is in no case",
-        "1 of 9 cases have no foreground: empty",
+        "1 of 9 cases has no foreground: empty",
         "2 of 9 cases have no background: full, long",
         "zeros: zeros.nii.gz: holds 0 in every voxel",
         "constant: constant.nii.gz: holds 9.5 in every voxel",

@@ -5,7 +5,7 @@ import pytest
 from autoseg.core.dataset import DatasetDescription
 from autoseg.core.fingerprint import CaseMeasurement
 from autoseg.core.labels import Labels
-from preprocessing.findings import dataset_notes, equal_images
+from preprocessing.findings import counted, dataset_notes, equal_images, extent_notes, plain
 
 LABELS = Labels(names=("background", "liver", "lesion"), values=(0, 1, 4), ignore=9)
 
@@ -55,8 +55,10 @@ def test_cases_without_foreground_or_background_are_counted_and_named():
     ]
     assert dataset_notes(cases, described("PET")) == (
         "2 of 4 cases have no foreground: a, c",
-        "1 of 4 cases have no background: b",
+        "1 of 4 cases has no background: b",
     )
+    (background,) = extent_notes(cases, LABELS, also_empty=False)
+    assert background == "1 of 4 cases has no background: b"
 
 
 def test_a_note_names_five_cases_and_counts_the_others():
@@ -106,3 +108,12 @@ def test_images_are_equal_where_all_of_their_files_are():
     ]
     assert equal_images(cases) == (("a", "d"), ("e", "f", "g"))
     assert equal_images([replace(cases[0], name=name) for name in "b"]) == ()
+
+
+def test_numbers_are_written_without_exponents():
+    assert [plain(57_243.0), plain(9_999_999.0, 4), plain(0.0123456)] == [
+        "57200",
+        "10000000",
+        "0.0123",
+    ]
+    assert [counted(1, "case"), counted(0, "case")] == ["1 case", "0 cases"]

@@ -140,9 +140,30 @@ def test_areas_of_pictures_are_in_mm2():
     ]
     found = only(cases)
     assert (found.measured, found.usual) == (
-        "1e+03 mm2, 8000 voxels",
-        "200 mm2, the median of 12 cases",
+        "1000 mm², 8000 pixels",
+        "200 mm², the median of 12 cases",
     )
+
+
+def test_pictures_consist_of_pixels():
+    flat = {"shape": (40, 50), "spacing": (0.5, 0.25), "orientation": ""}
+    cases = [replace(case, **flat) for case in dataset()]
+    for changes, says in (
+        ({"extremes": ((7.0, 7.0), (-1.0, 5.0))}, "every pixel is 7"),
+        ({"class_voxels": (60_000, 0, 0, 0)}, "every pixel of the segmentation is background"),
+        ({"class_voxels": (58_400, 1600, 0, 0)}, "no pixel of 'lesion'"),
+    ):
+        found = only([*cases[:3], replace(cases[3], **changes), *cases[4:]])
+        assert found.measured.startswith(says)
+    copied = [*cases[:3], replace(cases[3], voxel_digest="voxels of case_01"), *cases[4:]]
+    assert only(copied).what == "holds the pixels of case case_01"
+    without = [replace(cases[0], class_voxels=(60_000, 9, 0, 0))]
+    assert only(without).measured == "0 pixels in 1 case"
+
+
+def test_one_voxel_is_no_plural():
+    found = only(dataset(class_voxels=(58_400, 1, 400, 0)))
+    assert found.measured.endswith(" ml, 1 voxel")
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,21 @@ def test_two_voxels_too_far_are_no_contradiction():
     assert len(side_findings([kidneys("a", -1.25)], KIDNEYS)) == 1
 
 
+def test_of_several_mirrored_pairs_the_one_named_left_and_right_is_told():
+    # Liver and spleen lie 130 mm apart, the kidneys 110 mm: the former come first but for names.
+    labels = Labels(names=("background", "liver", "spleen", "kidney_left", "kidney_right"))
+    cases = [
+        measured(f"case_{n}", *((0.0, 0.0, x + n) for x in (60.0, -70.0, -55.0, 55.0)))
+        for n in range(7)
+    ]
+    cases[2] = mirrored(cases[2])
+    (found,) = side_findings(cases, labels)
+    assert found.what == "'kidney_right' lies left of 'kidney_left'"
+    assert found.labels == (4, 3)
+    # Four labels and the body are ten pairs, each of them the other way round.
+    assert found.measured == "110 mm left of 'kidney_left'; so are 9 more pairs"
+
+
 def test_names_that_most_cases_contradict_are_one_finding():
     cases = [kidneys(f"case_{n}", -100.0 - n) for n in range(7)] + [kidneys("odd", 100.0)]
     of_dataset, of_case = side_findings(cases, KIDNEYS)

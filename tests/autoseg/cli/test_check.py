@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from autoseg.cli.main import main
+from autoseg.core.errors import ResourceError
 from autoseg.pipeline.phantom import write_phantom_dataset
 
 RAW = Path("Task01_Phantom")
@@ -81,7 +82,8 @@ def test_a_mended_copy_passes_where_the_dataset_does_not(check, tmp_path):
     spoil_an_image()
     copy = tmp_path / "Task01_Mended"
     printed = check("--repair", str(copy), code=3).out
-    assert f"\nrepaired: 4 cases in {copy}, 1 problems left out, see " in printed
+    assert f"\nrepaired: 4 cases in {copy}, 1 case left out, see " in printed
+    assert printed.count("next: ") == 1
     assert printed.splitlines()[-1] == f"next: autoseg check -d {copy}"
     assert main(["check", "-d", str(copy), "--workers", "0", "--quiet"]) == 0
 
@@ -97,3 +99,65 @@ def test_repair_and_json_give_one_document(check, tmp_path):
 def test_overlays_go_where_they_are_wanted(check, tmp_path):
     check("--overlays", str(tmp_path / "look"))
     assert [path.name for path in (tmp_path / "look").iterdir()] == ["check.json"]
+
+
+def test_a_dataset_of_which_nothing_can_be_read_is_not_repaired(check):
+    for path in (RAW / "imagesTr").iterdir():
+        path.write_bytes(b"")
+    printed = check("--repair", "copy", code=3)
+    assert printed.out.count("E-FILE-01") == 5
+    assert "\nnot repaired: no case can be read, so copy was not written\n" in printed.out
+    assert printed.err == ""
+    assert not Path("copy").exists()
+
+
+def test_the_next_command_repeats_exclude_and_accept(check):
+    name = first("labelsTr").name.removesuffix(".nii.gz")
+    printed = check("--exclude", name, "--accept", "E-VAL-28").out
+    assert printed.splitlines()[-1] == (
+        f"next: autoseg plan_and_preprocess -d {RAW.absolute()} --exclude {name} --accept "
+        "E-VAL-28=fill"
+    )
+    assert "0 suspicious (too few cases to compare: 4 of 6)" in printed
+
+
+@pytest.mark.parametrize("option", ["--repair", "--overlays"])
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [
+        pytest.param("/dev/full", "is no folder", id="device"),
+        pytest.param("thesis.txt", "is no folder", id="file"),
+        pytest.param("thesis.txt/copy", "which is no folder", id="below-a-file"),
+        pytest.param("thesis", "is not empty", id="other-files"),
+        pytest.param("Task01_Phantom/copy", "lies in the dataset", id="in-the-dataset"),
+    ],
+)
+def test_a_wrong_target_is_refused_before_an_image_is_read(check, option, place, says):
+    Path("thesis.txt").write_text("mine")
+    Path("thesis").mkdir()
+    Path("thesis/thesis.txt").write_text("mine")
+    assert says in check(option, place, code=2).err
+    assert not list(Path().rglob("measured/*.json"))
+    assert not (RAW / "copy").exists()
+    assert Path("thesis.txt").read_text() == "mine"
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="has no folder without writing")
+@pytest.mark.parametrize("option", ["--repair", "--overlays"])
+def test_a_target_that_cannot_be_written_to_is_refused_before_an_image_is_read(check, option):
+    printed = check(option, "/proc/autoseg", code=ResourceError.exit_code)
+    assert "error: E-RES-62 /proc/autoseg: cannot be used: " in printed.err
+    assert not list(Path().rglob("measured/*.json"))
+
+
+@pytest.mark.parametrize("options", [("--workspace", "copy/ws"), ("--overlays", "copy/look")])
+def test_a_copy_that_would_hold_what_the_check_writes_is_refused(check, options, tmp_path):
+    printed = check("--repair", "copy", *options, code=2)
+    assert "copy: would hold copy/" in printed.err.replace(f"{tmp_path}/", "")
+    assert not list(Path().rglob("measured/*.json"))
+
+
+def test_the_place_of_overlays_is_said_in_full(capsys):
+    assert main(["check", "--help"]) == 0
+    help_text = " ".join(capsys.readouterr().out.split())
+    assert "[default: check in the dataset's folder of the workspace]" in help_text

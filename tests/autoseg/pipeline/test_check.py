@@ -177,8 +177,13 @@ def test_cases_left_out_are_not_checked(raw, workspace):
 
 
 def test_report_and_pictures_do_not_go_among_other_files(raw, workspace, tmp_path):
-    with pytest.raises(UsageError, match=r"imagesTr: is not empty and holds no check\.json"):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("mine")
+    with pytest.raises(UsageError, match=r"full: is not empty and holds no check\.json"):
+        check(raw, workspace, pictures=tmp_path / "full")
+    with pytest.raises(UsageError, match="lies in the dataset that is to be checked"):
         check(raw, workspace, pictures=raw / "imagesTr")
+    assert not list(workspace.path.rglob("measured/*.json"))
     write_case(raw, 3, flip=True)
     for _ in range(2):
         _, place = check(raw, workspace, pictures=tmp_path / "own")
@@ -196,7 +201,7 @@ def test_pictures_are_drawn_of_the_gravest_only(raw, workspace, monkeypatch):
         ("case_3", ""),
     ]
     assert [path.name for path in place.glob("*.png")] == ["case_5.png"]
-    assert report.notes[-1] == "pictures are drawn of 1 cases; 1 more are suspicious"
+    assert report.notes[-1] == "pictures are drawn of 1 case; 1 more is suspicious"
 
 
 def test_a_stopped_check_keeps_what_was_measured(raw, workspace):
@@ -259,3 +264,59 @@ def test_an_error_that_knows_its_file_is_believed(raw, workspace, monkeypatch):
     files = {str(raw / "imagesTr" / "0001.dcm")}
     assert {refusal.file for refusal in report.refused} == files
     assert [refusal.case for refusal in report.refused] == [f"case_{n}" for n in range(COUNT)]
+
+
+def blank(raw, folder, name, value):
+    file = nibabel.load(raw / folder / name)
+    voxels = np.full((30, 16, 9), value, np.int16 if folder == "imagesTr" else np.uint8)
+    nibabel.save(nibabel.Nifti1Image(voxels, file.affine, file.header), raw / folder / name)
+
+
+def test_notes_do_not_repeat_findings(raw, workspace):
+    blank(raw, "imagesTr", "case_2_0000.nii.gz", -5)
+    blank(raw, "labelsTr", "case_4.nii.gz", 0)
+    report, _ = check(raw, workspace)
+    assert [(f.kind, f.case) for f in report.suspicious] == [
+        ("constant image", "case_2"),
+        ("no foreground", "case_4"),
+    ]
+    assert report.notes == ()
+
+
+def test_what_no_finding_says_is_noted(raw, workspace):
+    for number in (2, 4):  # two of eight: a group, not outliers
+        blank(raw, "labelsTr", f"case_{number}.nii.gz", 0)
+    report, _ = check(raw, workspace)
+    assert report.suspicious == ()
+    assert report.notes == ("2 of 8 cases have no foreground: case_2, case_4",)
+
+
+def test_the_report_tells_what_was_left_out_and_what_a_copy_would_hold(raw, workspace):
+    (raw / "labelsTr" / "case_0.nii.gz").unlink()
+    shutil.copy(raw / "imagesTr" / "case_2_0000.nii.gz", raw / "imagesTr" / "case_3_0000.nii.gz")
+    report, _ = check(raw, workspace, exclude=("case_6", "case_5"))
+    assert report.excluded == ("case_5", "case_6")
+    # Of eight two are left out, one has no segmentation and one is a copy.
+    assert (report.read, report.mendable) == (5, 4)
+    for path in (raw / "labelsTr").iterdir():
+        blank(raw, "labelsTr", path.name, 0)
+    assert check(raw, workspace, exclude=("case_0",))[0].mendable == 0
+
+
+def test_without_a_whole_case_the_report_tells_what_was_asked_for(raw, workspace):
+    for number in range(1, COUNT):
+        (raw / "labelsTr" / f"case_{number}.nii.gz").unlink()
+    report, _ = check(
+        raw, workspace, exclude=("case_0",), accepted=parse_accepted(["E-VAL-28=fill"])
+    )
+    assert (report.excluded, report.accepted) == (("case_0",), ("E-VAL-28=fill",))
+    assert (report.read, report.mendable) == (0, 0)
+    with pytest.raises(UsageError, match="lies in the dataset"):
+        check(raw, workspace, exclude=("case_0",), pictures=raw / "look")
+    assert not (raw / "look").exists()
+
+
+def test_a_series_that_is_called_like_its_case_is_named_once():
+    assert check_pictures.named_once("p0", "p0: no slice") == "p0: no slice"
+    assert check_pictures.named_once("p0", "p0.nii: no units") == "p0: p0.nii: no units"
+    assert check_pictures.named_once("p0", "p01: no slice") == "p0: p01: no slice"
