@@ -34,6 +34,16 @@ THREAD_VARIABLES: Final = (
     "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
 )
 """Where libraries read their number of threads, most of them once, when they are loaded."""
+MEMORY_VARIABLES: Final = {
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": str(2**34),
+    "MALLOC_TOP_PAD_": str(2**24),
+}
+"""What glibc reads when a process starts: freed memory is kept for the next array, instead of being
+given back and zeroed again. Measured on 6 volumes of CT: half the time in the kernel, 6 % of all,
+with the same peak."""
+WORKER_VARIABLES: Final = dict.fromkeys(THREAD_VARIABLES, "1") | MEMORY_VARIABLES
+"""The environment of workers, where it differs from this process's."""
 
 _STATUS: Final = Path("/proc/self/status")
 _PR_SET_PDEATHSIG: Final = 1

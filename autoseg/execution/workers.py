@@ -17,7 +17,7 @@ from typing import Final, Self, TypeVar
 
 from autoseg.core.errors import ResourceError
 from autoseg.execution.worker_process import (
-    THREAD_VARIABLES,
+    WORKER_VARIABLES,
     attempt_in_worker,
     load_modules,
     prepare_worker,
@@ -75,7 +75,7 @@ class Worker:
         )
         self.ready_at: float | None = None
         """When it had loaded, on the clock of `time.monotonic`; None before."""
-        with _interrupts_held(), _one_thread_each():
+        with _interrupts_held(), _worker_environment():
             self._loaded: Future[None] = self._pool.schedule(load_modules, args=[preload])
         self._process = context.processes[0]
         self._loaded.add_done_callback(self._note_loaded)
@@ -268,10 +268,10 @@ def _interrupts_held() -> Iterator[None]:
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Let the processes that are started in the block compute with one thread, not this one."""
-    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+def _worker_environment() -> Iterator[None]:
+    """Give the processes that are started in the block the environment of workers."""
+    before = {name: os.environ.get(name) for name in WORKER_VARIABLES}
+    os.environ.update(WORKER_VARIABLES)
     try:
         yield
     finally:
