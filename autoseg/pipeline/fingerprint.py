@@ -78,7 +78,27 @@ def measure_dataset(
         If any case is refused, or has the image files of another one (E-SET-44): lists all
         problems. What was measured of the good cases is kept.
     """
-    dataset = accept(read_dataset(raw, exclude=exclude), accepted)
+    return measure_listed(
+        read_dataset(raw, exclude=exclude),
+        workspace,
+        splits=splits,
+        accepted=accepted,
+        workers=workers,
+        progress=progress,
+    )
+
+
+def measure_listed(
+    dataset: Dataset,
+    workspace: Workspace,
+    *,
+    splits: SplitRequest | None = None,
+    accepted: Accepted = (),
+    workers: Workers,
+    progress: Progress,
+) -> Measured:
+    """Measure a dataset whose cases are listed already; see `measure_dataset`."""
+    dataset = accept(dataset, accepted)
     dataset = dataset if splits is None else with_patients(dataset, splits)
     folder = workspace.dataset(dataset.description.name)
     files.ensure_writable(folder.path)

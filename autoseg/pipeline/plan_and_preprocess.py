@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autoseg.core.acceptance import Accepted
+from autoseg.core.dataset import Dataset
 from autoseg.core.plan import Plan
 from autoseg.execution.progress import Progress
 from autoseg.io.datasets import read_dataset
 from autoseg.io.workspace import DatasetFolder, Workspace
-from autoseg.pipeline.fingerprint import keep_measured, measure_dataset
+from autoseg.pipeline.fingerprint import keep_measured, measure_listed
 from autoseg.pipeline.plan import PlanRequest, decide_plan, keep_plan
 from autoseg.pipeline.preprocess import preprocess_cases
 from autoseg.pipeline.stage import Workers, count_workers, open_case_workers
@@ -47,16 +48,10 @@ def plan_and_preprocess(
     int
         Cases that had to be preprocessed.
     """
-    cases = len(read_dataset(raw, exclude=exclude).cases)
-    with open_case_workers(workers, cases) as pool:
-        folder, plan = plan_raw(
-            raw,
-            workspace,
-            planning,
-            exclude=exclude,
-            accepted=accepted,
-            workers=pool,
-            progress=progress,
+    dataset = read_dataset(raw, exclude=exclude)
+    with open_case_workers(workers, len(dataset.cases)) as pool:
+        folder, plan = _plan_listed(
+            dataset, workspace, planning, accepted=accepted, workers=pool, progress=progress
         )
         made = preprocess_cases(
             folder, plan, configurations=configurations, workers=pool, progress=progress
@@ -88,17 +83,34 @@ def plan_raw(
     Plan
         The plan.
     """
-    dataset = read_dataset(raw, exclude=exclude)
+    return _plan_listed(
+        read_dataset(raw, exclude=exclude),
+        workspace,
+        planning,
+        accepted=accepted,
+        workers=workers,
+        progress=progress,
+    )
+
+
+def _plan_listed(
+    dataset: Dataset,
+    workspace: Workspace,
+    planning: PlanRequest,
+    *,
+    accepted: Accepted,
+    workers: Workers,
+    progress: Progress,
+) -> tuple[DatasetFolder, Plan]:
     file = workspace.dataset(dataset.description.name).traced_steps_file
     traces = planning.like is None and RULES[planning.budget.rules].plans_bytes
     has_workers = count_workers(workers, tasks=len(dataset.cases)) > 0
     with open_tracing_worker(file, is_wanted=traces and has_workers) as tracing:
-        measured = measure_dataset(
-            raw,
+        measured = measure_listed(
+            dataset,
             workspace,
-            exclude=exclude,
-            accepted=accepted,
             splits=planning.splits,
+            accepted=accepted,
             workers=workers,
             progress=progress,
         )

@@ -18,10 +18,21 @@ from autoseg.io import documents, files
 
 @pytest.fixture(scope="session")
 def make() -> ModuleType:
-    """Load ``make.py`` by its path: the test folders are no packages."""
-    spec = importlib.util.spec_from_file_location(
-        "faults_make", Path(__file__).with_name("make.py")
-    )
+    """The module that makes files."""
+    return _load("make")
+
+
+@pytest.fixture(scope="session")
+def dicom() -> ModuleType:
+    """The module that makes DICOM series; skipped where pydicom is missing."""
+    pytest.importorskip("pydicom")
+    return _load("make_dicom")
+
+
+def _load(name: str) -> ModuleType:
+    """Load a module beside this file by its path: the test folders are no packages."""
+    path = Path(__file__).with_name(f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"faults_{name}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

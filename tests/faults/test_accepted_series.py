@@ -1,6 +1,5 @@
 """Folders of DICOM: which series is read, and that its choice holds for digests and copies too."""
 
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
@@ -19,19 +18,6 @@ from autoseg.pipeline.repair import repair_dataset
 
 pytest.importorskip("pydicom")
 OTHER = "1.2.826.0.1.3680043.8.498.77"
-
-
-@pytest.fixture(scope="module")
-def dicom() -> ModuleType:
-    """Load ``make_dicom.py`` by its path: the test folders are no packages."""
-    spec = importlib.util.spec_from_file_location(
-        "faults_make_dicom", Path(__file__).with_name("make_dicom.py")
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Rows 50 to 55: each faulty series, its rule, and what the error says; and never of whom."""
 
-import importlib.util
 import logging
 import os
 import shutil
@@ -25,18 +24,6 @@ from autoseg.io.dicom import decode_series, series_digest
 LIMIT_BYTES = 2**20
 JPEG_LOSSLESS = "1.2.840.10008.1.2.4.70"
 OTHER = "1.2.826.0.1.3680043.8.498.2"
-
-
-@pytest.fixture(scope="session")
-def dicom() -> ModuleType:
-    """Load ``make_dicom.py`` by its path: the test folders are no packages."""
-    path = Path(__file__).with_name("make_dicom.py")
-    spec = importlib.util.spec_from_file_location("faults_make_dicom", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @dataclass(frozen=True)
