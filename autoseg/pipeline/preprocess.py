@@ -1,6 +1,6 @@
 """``autoseg preprocess``: every case onto every grid that will be trained."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -8,12 +8,14 @@ from typing import Final
 from autoseg.core.errors import AutosegError, PartialError, RefusedCasesError, ResourceError
 from autoseg.core.fingerprint import Fingerprint
 from autoseg.core.plan import Plan
+from autoseg.execution.executor import Outcome
 from autoseg.execution.machine import free_disk_bytes, inspect_machine, size_text
 from autoseg.execution.progress import Progress
 from autoseg.execution.workers import WorkerPool
 from autoseg.io import files
 from autoseg.io.store import has_record
 from autoseg.io.workspace import DatasetFolder
+from autoseg.pipeline.fingerprint import Measured
 from autoseg.pipeline.stage import Workers, count_workers, failed, finished, run_stage
 from preprocessing.footprint import footprint
 from preprocessing.runner import PreprocessingTask, grid_key, preprocess_case
@@ -60,11 +62,60 @@ def preprocess_cases(
     ResourceError
         If the disk is too small for what is to be made.
     """
-    dataset, fingerprint = folder.read_dataset(), folder.read_fingerprint()
+    measured = Measured(
+        folder=folder, dataset=folder.read_dataset(), fingerprint=folder.read_fingerprint()
+    )
     names = tuple(configurations or plan.names)
+    return prepare_cases(measured, plan, names, workers=workers, progress=progress).count_made()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What became of the cases of a dataset on some grids."""
+
+    dataset: str
+    """Name of the dataset."""
+    places: frozenset[Path]
+    """Folders of the grids."""
+    outcomes: Sequence[Outcome[PreprocessingTask, bool]]
+    """Whether each case had to be made, or why it could not."""
+
+    def count_made(self) -> int:
+        """Return how many cases had to be made; raise one error if any could not be."""
+        made = sum(finished(self.outcomes))
+        _refuse(self.dataset, failed(self.outcomes), len(self.outcomes), made)
+        return made
+
+
+def prepare_cases(
+    measured: Measured,
+    plan: Plan,
+    names: Sequence[str],
+    *,
+    workers: Workers,
+    progress: Progress,
+    when_done: Callable[[Outcome[PreprocessingTask, bool]], None] | None = None,
+) -> Prepared:
+    """Preprocess every case that is not stored yet; which could not be is in what is returned.
+
+    Parameters
+    ----------
+    measured : Measured
+        The dataset; its folder need not hold it yet.
+    plan : Plan
+        A plan for it; of a draft, only the grids of ``names`` need be those of the plan.
+    names : sequence of str
+        Names of the configurations to prepare.
+    workers, progress
+        As in `preprocess_cases`.
+    when_done : callable, optional
+        Called with what became of each case, in any order; an error that it raises ends the work.
+    """
+    folder, dataset = measured.folder, measured.dataset
     stores = _stores(folder, plan, names)
     with files.lock(folder.path / "preprocessed", f"preprocessing of {folder.name}"):
-        needed = estimate(fingerprint, plan, stores, len(dataset.description.channels))
+        channels = len(dataset.description.channels)
+        needed = estimate(measured.fingerprint, plan, stores, channels)
         count = count_workers(workers, tasks=len(dataset.cases), task_bytes=needed.memory_bytes)
         progress.note(_announce(needed, folder, names, count))
         tasks = [
@@ -86,10 +137,15 @@ def preprocess_cases(
             workers=workers if isinstance(workers, WorkerPool) else count,
             memory_bytes=lambda task: needed.by_case.get(task.case.name, 0),
             progress=progress,
+            when_done=when_done,
         )
-    made = sum(finished(outcomes))
-    _refuse(folder.name, failed(outcomes), len(tasks), made)
-    return made
+    places = frozenset(place for _, place in stores)
+    return Prepared(dataset=folder.name, places=places, outcomes=outcomes)
+
+
+def store_places(folder: DatasetFolder, plan: Plan, names: Sequence[str]) -> frozenset[Path]:
+    """Return the folders of the grids of some configurations."""
+    return frozenset(place for _, place in _stores(folder, plan, names))
 
 
 def _refuse(name: str, problems: Sequence[AutosegError], cases: int, made: int) -> None:
