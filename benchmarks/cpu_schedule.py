@@ -35,7 +35,8 @@ from autoseg.networks.assembler import build_network
 from autoseg.networks.device import Device, choose_device, place_network
 from autoseg.training.batches import Batch
 from autoseg.training.setup import sound_precision
-from autoseg.training.step import make_state, training_step
+from autoseg.training.state import make_state
+from autoseg.training.step import training_step
 from autoseg.training.step_time import StepTimer
 from autoseg.training.timed_step import measure_update_s, whole_step
 from planners.topology import plan_topology

@@ -31,7 +31,8 @@ from autoseg.networks.assembler import build_network
 from autoseg.networks.device import Device, place_network
 from autoseg.training.batches import Batch
 from autoseg.training.memory import Kind, step_bytes
-from autoseg.training.step import make_state, training_step
+from autoseg.training.state import make_state
+from autoseg.training.step import training_step
 from planners.topology import plan_topology
 
 MIB = 2**20

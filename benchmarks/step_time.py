@@ -19,7 +19,8 @@ from autoseg.core.training_config import preset as training_preset
 from autoseg.networks.assembler import build_network
 from autoseg.networks.device import Device, choose_device
 from autoseg.training.batches import Batch
-from autoseg.training.step import make_state, training_step
+from autoseg.training.state import make_state
+from autoseg.training.step import training_step
 
 PATCH = (40, 56, 40)
 LABELS = Labels(names=("background", "anterior", "posterior"))

@@ -14,7 +14,7 @@ from torch import Tensor
 from autoseg.core.errors import AutosegError, DamagedError, UsageError
 from autoseg.core.geometry import STRICT
 from autoseg.io import documents, files
-from autoseg.training.step import TrainState
+from autoseg.training.state import TrainState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

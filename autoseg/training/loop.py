@@ -19,7 +19,8 @@ from autoseg.training.losses.segmentation import segmentation_loss
 from autoseg.training.losses.structures import predicted_overlaps
 from autoseg.training.schedule import cosine, polynomial
 from autoseg.training.setup import FoldSetup
-from autoseg.training.step import TrainState, make_state, training_step
+from autoseg.training.state import TrainState, make_state
+from autoseg.training.step import training_step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

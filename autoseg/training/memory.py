@@ -22,7 +22,8 @@ from autoseg.networks.assembler import build_network
 from autoseg.networks.device import Device, place_network
 from autoseg.training.batches import Batch
 from autoseg.training.ledger import META, Ledger
-from autoseg.training.step import TrainState, make_state, training_step
+from autoseg.training.state import TrainState, make_state
+from autoseg.training.step import training_step
 
 Kind = Literal["cuda", "cpu"]
 

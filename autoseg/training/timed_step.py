@@ -20,7 +20,8 @@ from autoseg.networks.device import Device, place_network
 from autoseg.training.augmentation.augment import augment, draw_augmentation
 from autoseg.training.augmentation.policy import policy_named
 from autoseg.training.batches import Batch
-from autoseg.training.step import make_state, training_step
+from autoseg.training.state import make_state
+from autoseg.training.step import training_step
 
 LONGEST_STEP_S: Final = 2.0
 """Time that the timed part of a batch may take, seconds."""

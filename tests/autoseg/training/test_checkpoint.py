@@ -7,7 +7,8 @@ from torch import nn
 from autoseg.core.errors import DamagedError, UsageError
 from autoseg.training import checkpoint
 from autoseg.training.batches import stream
-from autoseg.training.step import make_state, training_step
+from autoseg.training.state import make_state
+from autoseg.training.step import training_step
 
 CPU = torch.device("cpu")
 

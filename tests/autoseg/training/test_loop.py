@@ -15,7 +15,7 @@ from autoseg.networks.device import Device
 from autoseg.training import checkpoint
 from autoseg.training.batches import stream
 from autoseg.training.loop import fraction_done, learning_rate, patch_scores, train_fold
-from autoseg.training.step import make_state
+from autoseg.training.state import make_state
 
 HALF = Device(torch_device=torch.device("cpu"), autocast=torch.bfloat16)
 WHOLE = Device(torch_device=torch.device("cpu"), autocast=None)

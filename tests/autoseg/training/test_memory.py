@@ -21,7 +21,8 @@ from autoseg.training.memory import (
     step_bytes,
     trace_step,
 )
-from autoseg.training.step import make_state, training_step
+from autoseg.training.state import make_state
+from autoseg.training.step import training_step
 
 FULL = PRESETS["full"]
 CPU = torch.device("cpu")

@@ -8,7 +8,8 @@ from autoseg.core.training_config import TrainingConfig
 from autoseg.networks.device import Device
 from autoseg.training.batches import stream
 from autoseg.training.losses.deep_supervision import supervised_loss
-from autoseg.training.step import make_optimizer, make_state, training_step
+from autoseg.training.state import make_optimizer, make_state
+from autoseg.training.step import training_step
 
 CPU = torch.device("cpu")
 LABELS = Labels(names=("background", "organ", "tumor"))
