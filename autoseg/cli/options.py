@@ -112,7 +112,8 @@ def device_option(function: Function) -> Function:
         "--device",
         default="auto",
         show_default=True,
-        help="auto, cpu, cuda, cuda:N or mps; cpu/float32 and the like avoid half precision.",
+        help="auto, cpu, cuda, cuda:N or mps; cpu/float32 and the like avoid half precision. Folds "
+        "train side by side on several, such as cuda:0,cuda:1.",
     )(function)
 
 

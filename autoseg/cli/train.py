@@ -11,6 +11,7 @@ from click.core import ParameterSource
 
 from autoseg.cli.console import make_progress
 from autoseg.cli.options import (
+    PATH,
     common_options,
     device_option,
     emit,
@@ -19,9 +20,11 @@ from autoseg.cli.options import (
     run_option,
     workers_option,
 )
+from autoseg.cli.repeated import options_given
 from autoseg.cli.training_options import TRAINING_OPTIONS, training_options
 from autoseg.core.errors import UsageError
 from autoseg.core.training_config import TrainingConfig
+from autoseg.execution.progress import Progress
 
 if TYPE_CHECKING:
     from autoseg.pipeline.fold import Training
@@ -39,6 +42,23 @@ if TYPE_CHECKING:
     default=None,
     help="Train missing folds of a cascade's previous stage first, or not.  [default: ask]",
 )
+@click.option(
+    "--save-minutes",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="Time between checkpoints: what a sudden end costs at most.",
+)
+@click.option(
+    "--tensorboard", is_flag=True, help="Write the figures for TensorBoard too: autoseg[track]."
+)
+@click.option(
+    "--init",
+    type=PATH,
+    default=None,
+    metavar="MODEL",
+    help="Start from a trained model's weights: its folder, a fold's, or DATASET/CONFIGURATION.",
+)
 @click.option("--validate-only", is_flag=True, help="Validate the trained folds anew.")
 @device_option
 @workers_option
@@ -51,6 +71,9 @@ def command(
     run: str,
     config: TrainingConfig,
     with_previous: bool | None,
+    save_minutes: float,
+    tensorboard: bool,
+    init: Path | None,
     validate_only: bool,
     device: str,
     workers: int | None,
@@ -81,7 +104,14 @@ def command(
         config=config,
         device=device,
         workers=workers,
+        save_minutes=save_minutes,
+        tensorboard=tensorboard,
+        init=init,
     )
+    if "," in device:
+        result = _train_side_by_side(training, folds, with_previous, progress)
+        emit(result, f"model: {result['model']}", as_json=as_json)
+        return
     if validate_only:
         _refuse_training_options()
         summaries = validate_again(training, folds, progress=progress)
@@ -108,13 +138,40 @@ def command(
     )
 
 
+def _train_side_by_side(
+    training: "Training", folds: Sequence[int], with_previous: bool | None, progress: Progress
+) -> dict[str, object]:
+    """Train folds on several devices, missing ones of a cascade's previous stage first."""
+    from autoseg.pipeline.cascade import missing_folds
+    from autoseg.pipeline.side_by_side import train_side_by_side
+    from autoseg.pipeline.train import check_request
+
+    devices = training.device.split(",")
+    if len(folds) == 1:
+        raise UsageError(
+            f"--device {training.device}: one fold takes one device",
+            hint="several GPUs share a fold by torchrun: see docs/how-to/use-several-devices.md",
+        )
+    plan, splits = training.folder.read_plan(training.plan), training.folder.read_splits()
+    check_request(training.configuration, folds, plan, splits)
+    left_out = ("device", "as_json", "quiet", "with_previous")
+    options = options_given(click.get_current_context(), without=left_out)
+    if with_previous and (missing := missing_folds(training, plan, splits)):
+        stage = str(plan.configuration(training.configuration).previous_stage)
+        first = options_given(click.get_current_context(), without=(*left_out, "init"))
+        train_side_by_side(["train", stage, *first], missing, devices, progress=progress)
+    return train_side_by_side(
+        ["train", training.configuration, *options], folds, devices, progress=progress
+    )
+
+
 def _refuse_training_options() -> None:
     """Refuse options that say how to train where nothing is trained."""
     context = click.get_current_context()
     given = [
         max(parameter.opts, key=len)
         for parameter in context.command.params
-        if parameter.name in (*TRAINING_OPTIONS, "with_previous")
+        if parameter.name in (*TRAINING_OPTIONS, "with_previous", "init")
         and context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
     ]
     if given:

@@ -6,6 +6,7 @@ from typing import ClassVar, Final
 from autoseg.core.dataset import DatasetDescription
 from autoseg.core.folds import Fold
 from autoseg.core.geometry import STRICT
+from autoseg.core.initial import Initial, InitialFold
 from autoseg.core.plan import Configuration, ConfigurationName, Decision, Plan, Topology
 from autoseg.core.training_config import TrainingConfig
 
@@ -53,6 +54,8 @@ class ModelDescription:
     """What the training changed of the plan's values, and why."""
     previous: PreviousStage | None = None
     """Which model's predictions are a further input, in a cascade."""
+    initial: Initial | None = None
+    """Which model's weights it started from, if any."""
 
     @property
     def previous_labels(self) -> int:
@@ -93,3 +96,11 @@ class FoldRecord:
     """Time spent in training."""
     device: str
     """Where it was trained, and in which precision."""
+    label: str = ""
+    """How it was trained, in a line."""
+    weights: str = ""
+    """Which weights these are: the last ones or their average, and why."""
+    ended_early: bool = False
+    """Whether it ended before its time, by a STOP file or by patience."""
+    initial: InitialFold | None = None
+    """Which weights it started from, if a model's."""

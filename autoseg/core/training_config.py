@@ -9,8 +9,8 @@ from autoseg.core.geometry import STRICT
 from autoseg.core.plan import Configuration, Decision, Topology
 
 Optimizer = Literal["sgd", "adamw"]
-Schedule = Literal["polynomial", "cosine"]
-Augmentation = Literal["full", "light", "none"]
+Schedule = Literal["polynomial", "cosine", "one_cycle"]
+Augmentation = Literal["full", "strong", "light", "none"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,9 @@ class TrainingConfig:
     """Batches of validation patches per epoch, for the pseudo-Dice."""
     max_minutes: float | None = None
     """Time for training, validation excluded; the learning rate reaches its end with it."""
+    patience: int | None = None
+    """Epochs without a better Dice on validation patches after which the learning rate falls to its
+    end at once; None trains to the end."""
     optimizer: Optimizer = "sgd"
     """``sgd`` is Nesterov's."""
     learning_rate: float = 0.01
@@ -40,13 +43,17 @@ class TrainingConfig:
     schedule: Schedule = "polynomial"
     """Course of the learning rate over the training."""
     warmup_fraction: float = 0.0
-    """Share of the training in which the rate rises from 0 to its peak."""
+    """Share of the training in which the rate rises to its peak."""
+    average_decay: float = 0.0
+    """Weight of the past in the moving average of the weights, per step; 0 keeps no average."""
     batch_voxels: int | None = None
     """Voxels of patches per step that the batch is cut down to; None takes the plan's batch."""
     width_fraction: float = 1.0
     """Channels of every stage, as a share of the plan's."""
     augmentation: Augmentation = "full"
     """Which random changes training patches get."""
+    transforms: tuple[str, ...] = ()
+    """Transforms of one's own, by the names of their entry points ``autoseg.transforms``."""
     foreground_fraction: float = 0.33
     """Share of a batch's patches that are centered on foreground."""
     gradient_norm: float = 12.0
@@ -63,11 +70,18 @@ class TrainingConfig:
             )
         if self.seed < 0:
             raise UsageError(f"seed is {self.seed}; it must be 0 or more", hint="e.g. --seed 1")
-        for name in ("epochs", "steps_per_epoch", "max_minutes", "batch_voxels", "width_fraction"):
+        for name in _POSITIVE:
             value = getattr(self, name)
             if value is not None and not (value > 0 and isfinite(value)):
                 raise UsageError(
                     f"{name.replace('_', '-')} is {value}; it must be more than 0 and finite",
+                    hint="leave it out, or give another number",
+                )
+        for name in ("average_decay", "warmup_fraction"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UsageError(
+                    f"{name.replace('_', '-')} is {getattr(self, name)}; it must be from 0 to "
+                    "below 1",
                     hint="leave it out, or give another number",
                 )
         if self.width_fraction > 1:
@@ -75,6 +89,25 @@ class TrainingConfig:
                 f"width-fraction is {self.width_fraction}; it must be at most 1, the plan's width",
                 hint="for a wider network plan one: autoseg plan --width CHANNELS",
             )
+
+    @property
+    def title(self) -> str:
+        """What the training is, in a line: preset, length, optimizer, schedule and what differs."""
+        length = f"{self.epochs} epochs of {self.steps_per_epoch} steps" if self.epochs else ""
+        limit = f"{self.max_minutes:g} minutes" if self.max_minutes else ""
+        averaged = f"average {self.average_decay:g}" if self.average_decay else ""
+        parts = (
+            f"preset {self.preset}",
+            " or ".join(filter(None, (length, limit))),
+            f"{self.optimizer} {self.learning_rate:g} {self.schedule}",
+            averaged,
+            f"{self.augmentation} augmentation",
+            *self.transforms,
+            f"patience {self.patience}" if self.patience else "",
+            f"width {self.width_fraction:g}" if self.width_fraction != 1 else "",
+            f"seed {self.seed}" if self.seed else "",
+        )
+        return ", ".join(filter(None, parts))
 
     def batch_size(self, configuration: Configuration) -> int:
         """Return the patches per step for a configuration."""
@@ -94,9 +127,22 @@ class TrainingConfig:
         return replace(configuration.topology, features=narrowed)
 
 
+_POSITIVE: Final = (
+    "epochs",
+    "steps_per_epoch",
+    "max_minutes",
+    "patience",
+    "learning_rate",
+    "batch_voxels",
+    "width_fraction",
+)
+"""Fields that must be positive and finite where they are set."""
+
+RECIPE: Final = TrainingConfig(preset="full")
+"""nnU-Net's recipe, with which others are compared."""
 PRESETS: Final[dict[str, TrainingConfig]] = {
-    "full": TrainingConfig(preset="full"),
-    "standard": TrainingConfig(preset="standard", epochs=250),
+    "full": replace(RECIPE, average_decay=0.999),
+    "standard": replace(RECIPE, preset="standard", epochs=250, average_decay=0.999),
     "fast": TrainingConfig(
         preset="fast",
         epochs=60,
@@ -107,13 +153,22 @@ PRESETS: Final[dict[str, TrainingConfig]] = {
         weight_decay=1e-2,
         schedule="cosine",
         warmup_fraction=0.02,
+        average_decay=0.99,
         batch_voxels=400_000,
         width_fraction=0.5,
         augmentation="light",
         mirror_prediction=True,
     ),
 }
-"""``full`` is nnU-Net's recipe; ``standard`` a quarter of it; ``fast`` is made for a CPU."""
+"""``full`` is nnU-Net's recipe; ``standard`` a quarter of it; ``fast`` is made for a CPU. All keep
+an average of the weights beside them."""
+
+OPTIMIZERS: Final[dict[Optimizer, tuple[float, float]]] = {
+    "sgd": (0.01, 3e-5),
+    "adamw": (3e-3, 1e-2),
+}
+"""Learning rate and weight decay of each optimizer where only the optimizer is chosen: those of
+``full`` and of ``fast``."""
 
 
 def minutes_of(max_hours: float) -> float:
@@ -143,17 +198,16 @@ def training_decisions(
     config: TrainingConfig, configuration: Configuration
 ) -> tuple[Decision, ...]:
     """Say what a training changes of nnU-Net's recipe, and of the plan's values, and why."""
-    recipe = PRESETS["full"]
     return tuple(
         Decision(
             subject=f"{configuration.name}.training.{field.name}",
             value=str(getattr(config, field.name)),
             rule=_REASONS.get(field.name, "it was asked for"),
-            numbers=(("nnU-Net's recipe", str(getattr(recipe, field.name))),),
+            numbers=(("nnU-Net's recipe", str(getattr(RECIPE, field.name))),),
         )
         for field in fields(config)
         if field.name not in ("preset", "seed")
-        and getattr(config, field.name) != getattr(recipe, field.name)
+        and getattr(config, field.name) != getattr(RECIPE, field.name)
     )
 
 
@@ -165,6 +219,7 @@ _REASONS: Final = {
     "weight_decay": "it is decoupled from the gradient and on a scale of its own",
     "schedule": "the rate falls to zero within the time there is",
     "warmup_fraction": "the optimizer's averages are unreliable in the first steps",
+    "average_decay": "the average of the weights wavers less than they do; the better is kept",
     "batch_voxels": "on a CPU more steps help more than larger batches",
     "width_fraction": "a narrower network makes more steps in the same time",
     "augmentation": "interpolating every patch costs a CPU more than it gains in so few steps",

@@ -1,6 +1,22 @@
 """How long work tells how far it is; the command line decides how that looks."""
 
+from collections.abc import Sequence
 from typing import Protocol
+
+
+class View(Protocol):
+    """The present state of work that has more to tell than one line."""
+
+    @property
+    def line(self) -> str:
+        """The state in one line."""
+
+    @property
+    def is_milestone(self) -> bool:
+        """Whether a log should keep the line."""
+
+    def lines(self, width: int) -> Sequence[str]:
+        """Return the state in several lines for a terminal that is ``width`` characters wide."""
 
 
 class Progress(Protocol):
@@ -21,6 +37,9 @@ class Progress(Protocol):
     def status(self, text: str) -> None:
         """Replace the line that tells the present state."""
 
+    def show(self, view: View) -> None:
+        """Replace the stage, or the view before, by a view of the present state."""
+
 
 class Silence:
     """A listener that says nothing."""
@@ -38,4 +57,7 @@ class Silence:
         """Say nothing."""
 
     def status(self, text: str) -> None:
+        """Say nothing."""
+
+    def show(self, view: View) -> None:
         """Say nothing."""

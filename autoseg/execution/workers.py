@@ -75,7 +75,7 @@ class Worker:
         )
         self.ready_at: float | None = None
         """When it had loaded, on the clock of `time.monotonic`; None before."""
-        with _interrupts_held(), _worker_environment():
+        with interrupts_held(), worker_environment():
             self._loaded: Future[None] = self._pool.schedule(load_modules, args=[preload])
         self._process = context.processes[0]
         self._loaded.add_done_callback(self._note_loaded)
@@ -255,7 +255,7 @@ class _OneProcess(SpawnContext):
 
 
 @contextmanager
-def _interrupts_held() -> Iterator[None]:
+def interrupts_held() -> Iterator[None]:
     """Start a process with Ctrl-C blocked: one that is still importing would print a traceback."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
@@ -268,7 +268,7 @@ def _interrupts_held() -> Iterator[None]:
 
 
 @contextmanager
-def _worker_environment() -> Iterator[None]:
+def worker_environment() -> Iterator[None]:
     """Give the processes that are started in the block the environment of workers."""
     before = {name: os.environ.get(name) for name in WORKER_VARIABLES}
     os.environ.update(WORKER_VARIABLES)

@@ -6,7 +6,14 @@ from torch import Tensor, nn
 from autoseg.core.errors import PlanError
 from autoseg.core.network_spec import Arch, Block
 from autoseg.core.plan import Topology
-from autoseg.networks.units import CONVOLUTIONS, TRANSPOSED, ConvUnit, ResidualBlock, initialize
+from autoseg.networks.units import (
+    CONVOLUTIONS,
+    TRANSPOSED,
+    ConvUnit,
+    ResidualBlock,
+    initialize,
+    upsample,
+)
 
 
 class UNet(nn.Module):
@@ -77,10 +84,11 @@ class UNet(nn.Module):
             skips.append(x)
         logits: list[Tensor] = []
         last = len(self.decoder)
-        for place, (upsample, stage, head) in enumerate(
+        for place, (upsampler, stage, head) in enumerate(
             zip(self.upsamplers, self.decoder, self.heads, strict=True)
         ):
-            x = stage(torch.cat((upsample(x), skips[-2 - place]), dim=1))
+            upsampled = upsample(upsampler, x)  # type: ignore[arg-type]
+            x = stage(torch.cat((upsampled, skips[-2 - place]), dim=1))
             if place >= last - levels:
                 logits.insert(0, head(x))
         return logits

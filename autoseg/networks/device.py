@@ -15,12 +15,18 @@ Network = TypeVar("Network", bound=nn.Module)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
-    """A torch device, and the precision that its convolutions use."""
+    """A torch device, and how networks compute on it."""
 
     torch_device: torch.device
     """The device."""
     autocast: torch.dtype | None
     """Type of convolutions under autocast; None computes in float32."""
+    channels_last: bool = True
+    """Whether convolutions compute with the channels of a voxel side by side."""
+    compiled: bool = False
+    """Whether networks are compiled."""
+    fused: bool = False
+    """Whether one kernel of the optimizer changes all weights."""
 
     @property
     def scales_gradients(self) -> bool:
@@ -28,8 +34,15 @@ class Device:
         return self.autocast == torch.float16
 
     def __str__(self) -> str:
+        ways = {
+            "channels last": self.channels_last,
+            "compiled": self.compiled,
+            "fused optimizer": self.fused,
+        }
         precision = str(self.autocast or torch.float32).removeprefix("torch.")
-        return f"{self.torch_device} in {precision}"
+        return ", ".join(
+            (f"{self.torch_device} in {precision}", *(way for way in ways if ways[way]))
+        )
 
     @contextmanager
     def precision(self) -> Iterator[None]:
@@ -43,7 +56,7 @@ class Device:
 
 
 def choose_device(asked: str = "auto") -> Device:
-    """Return the device of a name, with the fastest precision that it has.
+    """Return the device of a name, with the fastest precision that it has, nothing being measured.
 
     Parameters
     ----------
@@ -74,25 +87,32 @@ def choose_device(asked: str = "auto") -> Device:
             f"device {asked!r}: this machine has {available[kind]} of kind {kind}",
             hint="use --device cpu, or --device auto to take what there is",
         )
-    autocast = None if slash else _fast_type(kind)
-    return Device(torch_device=torch.device(place), autocast=autocast)
+    return Device(
+        torch_device=torch.device(place),
+        autocast=None if slash else _fast_type(kind),
+        channels_last=kind != "mps",
+    )
 
 
 def place_network(network: Network, device: Device, *, axes: int) -> Network:
-    """Move a network to a device, its weights in channels-last order.
+    """Move a network to a device, and bring it into the order and the form that it computes in.
 
     Parameters
     ----------
     network : Module
-        Changed in place and returned.
+        Changed in place and returned. Names of weights stay, compiled or not.
     device : Device
-        Where it shall run.
+        Where it shall run, and how.
     axes : int
         Spatial axes of its convolutions, 2 or 3.
     """
-    memory_format = torch.channels_last if axes == 2 else torch.channels_last_3d
+    order = torch.contiguous_format
+    if device.channels_last:
+        order = torch.channels_last if axes == 2 else torch.channels_last_3d
     network.to(device.torch_device)
-    network.to(memory_format=memory_format)  # type: ignore[call-overload]
+    network.to(memory_format=order)  # type: ignore[call-overload]
+    if device.compiled:
+        network.compile()
     return network
 
 

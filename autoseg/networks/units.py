@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from typing import Final
 
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from autoseg.networks.instance_norm import InstanceNorm
 
 CONVOLUTIONS: Final[dict[int, type[nn.Conv2d] | type[nn.Conv3d]]] = {2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED: Final[dict[int, type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]]] = {
@@ -14,15 +17,8 @@ POOLS: Final[dict[int, type[nn.AvgPool2d] | type[nn.AvgPool3d]]] = {
     2: nn.AvgPool2d,
     3: nn.AvgPool3d,
 }
-NORMS: Final[dict[int, type[nn.InstanceNorm2d] | type[nn.InstanceNorm3d]]] = {
-    2: nn.InstanceNorm2d,
-    3: nn.InstanceNorm3d,
-}
-
 SLOPE: Final = 0.01
 """Slope of the leaky ReLU below zero."""
-NORM_EPSILON: Final = 1e-5
-"""Added to the variance by the instance norm."""
 
 
 class ConvUnit(nn.Module):
@@ -56,12 +52,11 @@ class ConvUnit(nn.Module):
             stride=tuple(stride),  # type: ignore[arg-type]
             padding=tuple((k - 1) // 2 for k in kernel),  # type: ignore[arg-type]
         )
-        self.norm = NORMS[axes](channels_out, eps=NORM_EPSILON, affine=True)
-        self.activation = nn.LeakyReLU(SLOPE, inplace=True) if active else nn.Identity()
+        self.norm = InstanceNorm(channels_out, slope=SLOPE if active else 1.0)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C_in, *spatial) to (N, C_out, *spatial / stride)."""
-        result: Tensor = self.activation(self.norm(self.conv(x)))
+        result: Tensor = self.norm(self.conv(x))
         return result
 
 
@@ -90,7 +85,7 @@ class ResidualBlock(nn.Module):
             shortcut.append(
                 CONVOLUTIONS[axes](channels_in, channels_out, 1, bias=False),
             )
-            shortcut.append(NORMS[axes](channels_out, eps=NORM_EPSILON, affine=True))
+            shortcut.append(InstanceNorm(channels_out))
         self.shortcut = nn.Sequential(*shortcut)
         self.activation = nn.LeakyReLU(SLOPE, inplace=True)
 
@@ -98,6 +93,21 @@ class ResidualBlock(nn.Module):
         """Map (N, C_in, *spatial) to (N, C_out, *spatial / stride)."""
         result: Tensor = self.activation(self.second(self.first(x)) + self.shortcut(x))
         return result
+
+
+def upsample(transposed: nn.ConvTranspose2d | nn.ConvTranspose3d, x: Tensor) -> Tensor:
+    """Return a transposed convolution whose kernel is its stride.
+
+    On a CPU its bias is added afterwards: oneDNN 3.12 takes 2 % of a training step for the bias's
+    gradient in channels-last order (``ref_deconvolution_bwd_weights_t``).
+    """
+    bias = transposed.bias
+    if x.device.type != "cpu" or not isinstance(bias, Tensor):
+        result: Tensor = transposed(x)
+        return result
+    convolve = F.conv_transpose2d if x.ndim == 4 else F.conv_transpose3d
+    result = convolve(x, transposed.weight, None, transposed.stride)
+    return result.add_(bias.to(result.dtype).view(-1, *(1,) * (x.ndim - 2)))
 
 
 def initialize(module: nn.Module) -> None:

@@ -23,7 +23,7 @@ from preprocessing.runner import grid_key
 def previous_training(training: Training, plan: Plan) -> Training | None:
     """Return the training of the previous stage, of the same run; None if there is none."""
     stage = plan.configuration(training.configuration).previous_stage
-    return None if stage is None else replace(training, configuration=stage)
+    return None if stage is None else replace(training, configuration=stage, init=None)
 
 
 def missing_folds(training: Training, plan: Plan, splits: Splits) -> tuple[int, ...]:

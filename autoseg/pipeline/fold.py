@@ -1,28 +1,16 @@
-"""One fold of a training: from preprocessed cases to weights and their validation."""
+"""What a training of folds is, and where its results lie."""
 
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from autoseg.core.errors import AutosegError, DamagedError, UsageError
-from autoseg.core.folds import Fold, Splits
-from autoseg.core.model import RECORD_FILE, WEIGHTS_FILE, FoldRecord, ModelDescription
+from autoseg.core.errors import AutosegError, UsageError
+from autoseg.core.folds import Splits
+from autoseg.core.model import RECORD_FILE, WEIGHTS_FILE, FoldRecord
 from autoseg.core.training_config import TrainingConfig
-from autoseg.core.version import __version__
 from autoseg.evaluation.summary import Summary
-from autoseg.execution.progress import Progress
 from autoseg.io import documents, files
-from autoseg.io.journal import Journal
-from autoseg.io.workspace import DatasetFolder
-from autoseg.pipeline.preprocess import preprocess_cases
-from autoseg.pipeline.training_progress import make_listener, tell_start
-from preprocessing.runner import grid_key
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from autoseg.networks.device import Device
-    from autoseg.training.setup import FoldSetup
+from autoseg.io.workspace import DatasetFolder, Workspace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +30,30 @@ class Training:
     device: str = "auto"
     """Device; see `autoseg.networks.device.choose_device`."""
     workers: int | None = None
-    """Worker processes for preprocessing, should anything be missing."""
+    """Workers that prepare patches, and cases should any be missing; None lets autoseg decide."""
+    save_minutes: float = 1.0
+    """Time between checkpoints."""
+    tensorboard: bool = False
+    """Whether to write the figures of each epoch for TensorBoard too."""
+    init: Path | None = None
+    """Model whose weights are the start; see `autoseg.pipeline.initial_model.find_initial`."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.save_minutes < inf:
+            raise UsageError(
+                f"--save-minutes is {self.save_minutes:g}; it must be 0 or more",
+                hint="e.g. --save-minutes 5; 0 saves after every step",
+            )
 
     @property
     def model_folder(self) -> Path:
         """Where the model goes."""
         return self.folder.run(self.plan, self.configuration, self.run)
+
+    @property
+    def workspace(self) -> Workspace:
+        """Where the dataset lies."""
+        return Workspace(path=self.folder.path.parent)
 
     @property
     def previous_folder(self) -> Path:
@@ -94,57 +100,6 @@ class Training:
                 )
 
 
-def train_one(
-    training: Training,
-    description: ModelDescription,
-    number: int,
-    fold: Fold,
-    *,
-    progress: Progress,
-    started: float,
-) -> Summary:
-    """Train a fold, unless its weights are there, and validate it.
-
-    Parameters
-    ----------
-    training : Training
-        What to train.
-    description : ModelDescription
-        The same, with everything that was decided.
-    number : int
-        Number of the fold.
-    fold : Fold
-        Its cases.
-    progress : Progress
-        Told about every step.
-    started : float
-        `time.monotonic` from which a time budget counts.
-
-    Returns
-    -------
-    Summary
-        Of the final validation.
-    """
-    from autoseg.networks.device import choose_device
-    from autoseg.training.loop import train_fold
-
-    device = choose_device(training.device)
-    setup = _gather(training, description, number, fold, device, progress)
-    journal = Journal(path=setup.folder / "run.jsonl")
-    if not (setup.folder / RECORD_FILE).exists():
-        tell_start(setup, progress)
-        journal.record("start", device=str(setup.device), fold=number, version=__version__)
-        listener = make_listener(setup, journal, progress)
-        state = train_fold(setup, started=started, listener=listener)
-        progress.finish()
-        _keep_weights(setup, state.step, state.elapsed_s, state.network.state_dict())
-        journal.record("trained", steps=state.step, minutes=round(state.elapsed_s / 60, 3))
-        progress.note(f"trained {state.step} steps in {state.elapsed_s / 60:.1f} minutes")
-    summary = _validate(training, setup, device, progress)
-    journal.record("validated", mean_dice=summary.mean_dice)
-    return summary
-
-
 def require_trained(training: Training, number: int) -> None:
     """Refuse to go on with a fold that is not trained.
 
@@ -185,80 +140,3 @@ def _anew_file(folder: Path) -> Path:
 
 def _summary_file(folder: Path) -> Path:
     return folder / "validation" / "summary.json"
-
-
-def _gather(
-    training: Training,
-    description: ModelDescription,
-    number: int,
-    fold: Fold,
-    device: "Device",
-    progress: Progress,
-) -> "FoldSetup":
-    """Open the fold's cases; those that are missing or damaged are preprocessed first."""
-    from autoseg.training.setup import gather_fold
-
-    configuration = description.configuration
-    cases = training.folder.store(grid_key(description.plan, configuration))
-    for attempt in (0, 1):
-        try:
-            return gather_fold(
-                training.model_folder,
-                number,
-                fold,
-                description,
-                cases=cases,
-                device=device,
-                previous=training.previous_folder if description.previous else None,
-            )
-        except DamagedError as error:
-            if attempt:
-                raise
-            progress.note(f"{error}; preprocessing what is missing")
-            preprocess_cases(
-                training.folder,
-                description.plan,
-                configurations=[configuration.name],
-                workers=training.workers,
-                progress=progress,
-            )
-    raise AssertionError("unreachable")
-
-
-def _keep_weights(
-    setup: "FoldSetup", steps: int, elapsed_s: float, weights: "dict[str, Tensor]"
-) -> None:
-    from safetensors.torch import save as encode
-
-    from autoseg.training import checkpoint
-
-    data = encode({name: value.detach().cpu().contiguous() for name, value in weights.items()})
-    files.write_atomically(setup.folder / WEIGHTS_FILE, data)
-    record = FoldRecord(
-        fold=setup.fold,
-        weights_digest=files.digest(data),
-        steps=steps,
-        minutes=elapsed_s / 60,
-        device=str(setup.device),
-    )
-    documents.write(setup.folder / RECORD_FILE, record)
-    checkpoint.clear(setup.folder)
-
-
-def _validate(
-    training: Training, setup: "FoldSetup", device: "Device", progress: Progress
-) -> Summary:
-    from autoseg.inference.stored import read_model
-    from autoseg.training.validation import validate
-
-    model = read_model(training.model_folder, device, folds=[setup.number], with_previous=False)
-    progress.start("validating", len(setup.validation_cases))
-    summary = validate(
-        model,
-        setup.validation_cases,
-        training.folder.read_dataset(),
-        setup.folder / "validation",
-        on_case=progress.advance,
-    )
-    progress.finish()
-    return summary

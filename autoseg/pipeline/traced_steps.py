@@ -20,7 +20,7 @@ from autoseg.io.store import content_key
 if TYPE_CHECKING:
     from autoseg.training.step_tracer import StepTracer
 
-TRACE_VERSION: Final = 1
+TRACE_VERSION: Final = 2
 """Raised when a training step of this version takes other memory than before."""
 TRACING_MODULES: Final = ("autoseg.training.step_tracer", "torch._dynamo")
 """What a worker loads to trace; the second one torch loads with its first optimizer."""

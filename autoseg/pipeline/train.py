@@ -1,23 +1,24 @@
 """``autoseg train``: one or several folds of a configuration, to a validated model."""
 
-from collections.abc import Collection, Sequence
-from pathlib import Path
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from time import monotonic
+from typing import TYPE_CHECKING
 
-from autoseg.core.errors import DamagedError, UsageError
+from autoseg.core.differences import differences
+from autoseg.core.errors import UsageError
 from autoseg.core.folds import Fold, Splits
 from autoseg.core.model import MODEL_FILE, RECORD_FILE, ModelDescription
 from autoseg.core.plan import Plan
 from autoseg.core.training_config import training_decisions
 from autoseg.core.version import __version__
 from autoseg.evaluation.summary import Summary
-from autoseg.execution.progress import Progress
+from autoseg.execution.progress import Progress, Silence
 from autoseg.io import documents, files
-from autoseg.io.store import read_record
 from autoseg.pipeline.cascade import (
     find_previous_stage,
     missing_folds,
-    prepare_predictions,
     previous_training,
 )
 from autoseg.pipeline.changes import changed_cases
@@ -26,10 +27,13 @@ from autoseg.pipeline.fold import (
     forget_validation,
     remember_validation,
     require_trained,
-    train_one,
 )
-from autoseg.pipeline.preprocess import preprocess_cases
-from preprocessing.runner import grid_key
+from autoseg.pipeline.fold_training import bring_fold
+from autoseg.pipeline.initial_model import describe_initial, find_initial
+from autoseg.pipeline.tensorboard import require_tensorboard
+
+if TYPE_CHECKING:
+    from autoseg.training.place import Place
 
 
 def train(
@@ -72,17 +76,43 @@ def train(
     InterruptedRun
         If a stop was asked for: the state is saved and the same call carries on.
     """
-    from autoseg.networks.device import choose_device
+    from autoseg.training.place import open_place
 
     started = monotonic() if started is None else started
+    if training.tensorboard:
+        require_tensorboard()
     plan, splits = training.folder.read_plan(training.plan), training.folder.read_splits()
     check_request(training.configuration, folds, plan, splits)
-    choose_device(training.device)  # refuse a wrong one before anything is written
-    for note in changed_cases(training.folder, splits):
-        progress.note(note)
-    if with_previous:
-        _train_previous(training, plan, splits, progress)
-        started = monotonic()
+    with open_place(training.device) as place:  # refuse a wrong one before anything is written
+        progress = progress if place.ranks.is_first else Silence()
+        for note in changed_cases(training.folder, splits):
+            progress.note(note)
+        if with_previous:
+            _train_previous(training, plan, splits, progress, place)
+            started = monotonic()
+        return _train_folds(
+            training,
+            folds,
+            plan,
+            splits,
+            keep_finished=keep_finished,
+            progress=progress,
+            started=started,
+            place=place,
+        )
+
+
+def _train_folds(
+    training: Training,
+    folds: Sequence[int],
+    plan: Plan,
+    splits: Splits,
+    *,
+    keep_finished: bool,
+    progress: Progress,
+    started: float,
+    place: "Place",
+) -> dict[int, Summary]:
     description = _describe(training, plan, splits)
     _check_run(training, description)
     training.check_folds(splits)
@@ -94,6 +124,7 @@ def train(
             hint="train another --run NAME, or go on: autoseg predict -i imgs -o masks",
         )
     files.ensure_writable(training.model_folder)
+    place.ranks.barrier()
     summaries = {}
     for number, summary in finished.items():
         if summary is not None:
@@ -101,12 +132,30 @@ def train(
                 progress.note(f"fold {number} is trained and validated already")
             summaries[number] = summary
             continue
-        with files.lock(training.fold_folder(number), f"training of fold {number}"):
-            if not _check_run(training, description):
+        with _held(training, number, place):
+            if place.ranks.is_first and not _check_run(training, description):
                 documents.write(training.model_folder / MODEL_FILE, description)
-            summaries[number] = _bring(training, description, number, splits, progress, started)
+            place.ranks.barrier()
+            made = bring_fold(
+                training,
+                description,
+                number,
+                splits,
+                progress=progress,
+                started=started,
+                place=place,
+            )
+            if made is not None:
+                summaries[number] = made
         started = monotonic()
     return summaries
+
+
+def _held(training: Training, number: int, place: "Place") -> AbstractContextManager[object]:
+    """Hold a fold's folder; of several processes, the first one does."""
+    if not place.ranks.is_first:
+        return nullcontext()
+    return files.lock(training.fold_folder(number), f"training of fold {number}")
 
 
 def validate_again(
@@ -134,13 +183,13 @@ def validate_again(
         If a fold does not exist, is not trained, or was trained on other labels or cases than the
         dataset has now.
     """
-    from autoseg.networks.device import choose_device
+    from autoseg.training.place import alone
 
     plan, splits = training.folder.read_plan(training.plan), training.folder.read_splits()
     check_request(training.configuration, folds, plan, splits)
     for number in folds:
         require_trained(training, number)
-    choose_device(training.device)
+    place = alone(training.device)
     path = training.model_folder / MODEL_FILE
     description = documents.read_stored(path, ModelDescription, rule="E-MODEL-59")
     if description.dataset != training.folder.read_dataset().description:
@@ -154,10 +203,18 @@ def validate_again(
     for number in folds:
         with files.lock(training.fold_folder(number), f"validation of fold {number}"):
             forget_validation(training, number)
-            summaries[number] = _bring(
-                training, description, number, splits, progress, started=monotonic()
+            made = bring_fold(
+                training,
+                description,
+                number,
+                splits,
+                progress=progress,
+                started=monotonic(),
+                place=place,
             )
             remember_validation(training, number)
+            if made is not None:
+                summaries[number] = made
     return summaries
 
 
@@ -194,7 +251,9 @@ def _check_all_validated(configuration: str, folds: Sequence[Fold], splits: Spli
         )
 
 
-def _train_previous(training: Training, plan: Plan, splits: Splits, progress: Progress) -> None:
+def _train_previous(
+    training: Training, plan: Plan, splits: Splits, progress: Progress, place: "Place"
+) -> None:
     previous = previous_training(training, plan)
     missing = missing_folds(training, plan, splits)
     if previous is not None and missing:
@@ -202,54 +261,20 @@ def _train_previous(training: Training, plan: Plan, splits: Splits, progress: Pr
             f"{training.configuration} needs {previous.configuration} fold "
             f"{', '.join(map(str, missing))} first"
         )
-        train(previous, missing, progress=progress)
-
-
-def _bring(
-    training: Training,
-    description: ModelDescription,
-    number: int,
-    splits: Splits,
-    progress: Progress,
-    started: float,
-) -> Summary:
-    """Bring a fold, whose folder is held, to its validation."""
-    _prepare_cascade(training, description, splits, progress)
-    fold = splits.folds[number]
-    return train_one(training, description, number, fold, progress=progress, started=started)
-
-
-def _prepare_cascade(
-    training: Training, description: ModelDescription, splits: Splits, progress: Progress
-) -> None:
-    """Prepare the previous stage's predictions; missing preprocessed cases are made first."""
-    if description.previous is None:
-        return
-    cases = training.folder.store(grid_key(description.plan, description.configuration))
-    if not _are_stored(cases, {name for fold in splits.folds for name in fold.validation}):
-        preprocess_cases(
-            training.folder,
-            description.plan,
-            configurations=[training.configuration],
-            workers=training.workers,
+        _train_folds(
+            previous,
+            missing,
+            plan,
+            splits,
+            keep_finished=False,
             progress=progress,
+            started=monotonic(),
+            place=place,
         )
-    purpose = "preparing of the previous stage's predictions"
-    with files.lock(training.previous_folder, purpose, wait=True):
-        prepare_predictions(training, description, splits, progress=progress)
-
-
-def _are_stored(cases: Path, names: Collection[str]) -> bool:
-    try:
-        for name in names:
-            read_record(cases, name)
-    except DamagedError:
-        return False
-    return True
 
 
 def _describe(training: Training, plan: Plan, splits: Splits) -> ModelDescription:
-    return ModelDescription(
+    description = ModelDescription(
         autoseg_version=__version__,
         dataset=training.folder.read_dataset().description,
         plan=plan,
@@ -258,6 +283,10 @@ def _describe(training: Training, plan: Plan, splits: Splits) -> ModelDescriptio
         decisions=training_decisions(training.config, plan.configuration(training.configuration)),
         previous=find_previous_stage(training, plan, splits),
     )
+    if training.init is None:
+        return description
+    found = find_initial(training.init, 0, training.workspace, besides=training.model_folder)
+    return replace(description, initial=describe_initial(found, description))
 
 
 def _check_run(training: Training, description: ModelDescription) -> bool:
@@ -265,20 +294,18 @@ def _check_run(training: Training, description: ModelDescription) -> bool:
     path = training.model_folder / MODEL_FILE
     begun = [
         file
-        for name in (RECORD_FILE, "checkpoint.json")
+        for name in (RECORD_FILE, "state_*.json")
         for file in training.model_folder.glob(f"fold_*/{name}")
     ]
     if not begun or not path.exists():
         return False
     present = documents.read_stored(path, ModelDescription, rule="E-MODEL-59")
-    differing = [
-        name
-        for name in ("dataset", "plan", "training", "previous")
-        if getattr(present, name) != getattr(description, name)
-    ]
+    differing = differences(
+        *(replace(each, autoseg_version="", decisions=()) for each in (present, description))
+    )
     if differing:
         raise UsageError(
-            f"{training.model_folder}: was started with another {' and '.join(differing)}",
+            f"{training.model_folder}: was started with another {'; '.join(differing)}",
             rule="E-RUN-78",
             hint="give the options that it was started with, or choose another --run NAME",
         )

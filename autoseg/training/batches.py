@@ -1,16 +1,23 @@
-"""Batches of augmented patches: read ahead by threads, changed on the training device."""
+"""What a batch is made of: patches drawn by address, read, and changed on the training device."""
 
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from time import perf_counter
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from autoseg.training.augmentation.augment import Augmentation, augment, draw_augmentation
+from autoseg.core.errors import AutosegError, DamagedError
+from autoseg.training.augmentation.augment import (
+    Augmentation,
+    augment_batch,
+    draw_augmentation,
+)
 from autoseg.training.augmentation.policy import Policy
+from autoseg.training.course import Address
+from autoseg.training.own_transforms import OwnTransforms
 from autoseg.training.sampling import (
     OpenCase,
     Patch,
@@ -26,7 +33,7 @@ from autoseg.training.sampling import (
 class BatchSource:
     """What batches are drawn from and how."""
 
-    cases: tuple[OpenCase, ...]
+    cases: Sequence[OpenCase]
     """Cases to draw from, each equally often."""
     purpose: Purpose
     """Part of every patch's random address."""
@@ -48,6 +55,14 @@ class BatchSource:
     """Per channel whether it is 0 outside the nonzero mask."""
     previous_labels: int = 0
     """Foreground labels that the previous stage predicts; 0 where there is none."""
+    slots: range | None = None
+    """Slots of each batch to make, where several devices share it; None makes all."""
+    transforms: OwnTransforms | None = None
+    """The user's own transforms; None if there are none."""
+    folder: Path | None = None
+    """Where the cases lie, for processes that open them anew; None if there will be none."""
+    previous_folder: Path | None = None
+    """Where the previous stage's predictions lie, for the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +78,32 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Patches:
+    """The patches of a batch before augmentation, each with a shape of its own."""
+
+    images: tuple[Tensor, ...]
+    """(C, *source) float32 each."""
+    segmentations: tuple[Tensor, ...]
+    """(*source) label maps, unsigned."""
+    masks: tuple[Tensor, ...]
+    """(*source) bool; none where no channel is 0 outside the imaged body."""
+    previous: tuple[Tensor, ...]
+    """(*source) label maps of the previous stage, unsigned; none if there is no such stage."""
+    drawn: tuple[Augmentation, ...]
+    """What is to be done to each."""
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> "Patches":
+        """Return the patches with every tensor changed, such as moved to a device."""
+        return Patches(
+            images=tuple(map(change, self.images)),
+            segmentations=tuple(map(change, self.segmentations)),
+            masks=tuple(map(change, self.masks)),
+            previous=tuple(map(change, self.previous)),
+            drawn=self.drawn,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """One batch on the training device."""
 
@@ -74,47 +115,87 @@ class Batch:
     """Time that the device waited for the disk."""
 
 
-def stream(
-    source: BatchSource,
-    addresses: Sequence[tuple[int, int]],
-    device: torch.device,
-    *,
-    threads: int = 2,
-    ahead: int = 4,
-) -> Iterator[Batch]:
-    """Yield the batches of some (epoch, step) addresses, in order.
+Sources = Mapping[Purpose, BatchSource]
+"""What training and validation batches are drawn from."""
+Made = Patches | tuple[Tensor, Tensor]
+"""A batch in host memory: as read, or augmented (images, and label maps of a small type)."""
+
+
+def make_batch(sources: Sources, device: torch.device, address: Address) -> Made:
+    """Make what of a batch can be made beside the training.
 
     Parameters
     ----------
-    source : BatchSource
+    sources : mapping of purpose to BatchSource
         What to draw from.
-    addresses : sequence of (epoch, step)
-        Which batches; the same address always gives the same batch.
     device : torch.device
-        Where patches are augmented.
-    threads : int
-        Threads that read; their number never changes a batch.
-    ahead : int
-        Batches read before they are needed.
+        Where the training runs: on a CPU the batch is augmented at once.
+    address : Address
+        Which batch.
     """
-    with ThreadPoolExecutor(threads, thread_name_prefix="read-patches") as pool:
-        waiting: deque[Future[list[Sample]]] = deque()
-        try:
-            for place in range(len(addresses) + ahead):
-                if place < len(addresses):
-                    waiting.append(pool.submit(read_samples, source, *addresses[place]))
-                if place >= ahead:
-                    began = perf_counter()
-                    samples = waiting.popleft().result()
-                    waited = perf_counter() - began
-                    yield _collate(source, samples, device, waited)
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    source = sources[address.purpose]
+    patches = read_patches(source, address.epoch, address.step)
+    if device.type == "cuda":
+        return patches.mapped(Tensor.pin_memory)
+    if device.type != "cpu":
+        return patches
+    images, targets = augment_patches(source, patches)
+    return images, targets.to(patches.segmentations[0].dtype)
 
 
 def read_samples(source: BatchSource, epoch: int, step: int) -> list[Sample]:
-    """Draw and read all slots of one batch."""
-    return [_read_sample(source, epoch, step, slot) for slot in range(source.batch_size)]
+    """Draw and read the slots of one batch, and run the user's own transforms on them.
+
+    Raises
+    ------
+    DamagedError
+        If a case cannot be decoded; names it.
+    TrainingError
+        If a transform of the user's fails; names it.
+    """
+    slots = range(source.batch_size) if source.slots is None else source.slots
+    return [_read_sample(source, epoch, step, slot) for slot in slots]
+
+
+def read_patches(source: BatchSource, epoch: int, step: int) -> Patches:
+    """As `read_samples`, as tensors that share the arrays' memory."""
+    samples = read_samples(source, epoch, step)
+    patches = [sample.patch for sample in samples]
+    masked = any(source.inside_only)
+    return Patches(
+        images=tuple(torch.from_numpy(patch.image) for patch in patches),
+        segmentations=tuple(torch.from_numpy(patch.segmentation) for patch in patches),
+        masks=tuple(torch.from_numpy(patch.nonzero) for patch in patches if masked),
+        previous=tuple(
+            torch.from_numpy(patch.previous) for patch in patches if patch.previous is not None
+        ),
+        drawn=tuple(sample.augmentation for sample in samples),
+    )
+
+
+def augment_patches(source: BatchSource, patches: Patches) -> tuple[Tensor, Tensor]:
+    """Change patches as it was drawn, on the device that they lie on.
+
+    Returns
+    -------
+    images : (N, C, *patch) float32 tensor
+        In a cascade a channel per foreground label follows the image's.
+    targets : (N, *patch) int64 tensor
+        Label maps.
+    """
+    label_maps = (*patches.segmentations, *patches.previous)
+    are_bytes = all(label_map.dtype == torch.uint8 for label_map in label_maps)
+    kind = torch.uint8 if are_bytes else torch.int64  # bytes are interpolated faster
+    images, targets = augment_batch(
+        patches.images,
+        [segmentation.to(kind) for segmentation in patches.segmentations],
+        patches.masks or None,
+        patches.drawn,
+        source.patch_size,
+        inside_only=source.inside_only,
+        previous=[label_map.to(kind) for label_map in patches.previous] or None,
+    )
+    return images, targets.long()
 
 
 def _read_sample(source: BatchSource, epoch: int, step: int, slot: int) -> Sample:
@@ -122,6 +203,13 @@ def _read_sample(source: BatchSource, epoch: int, step: int, slot: int) -> Sampl
         source.seed, fold=source.fold, purpose=source.purpose, epoch=epoch, step=step, slot=slot
     )
     case = source.cases[int(rng.integers(len(source.cases)))]
+    with _about(case.record.name):
+        return _cut_sample(source, rng, case, step, slot)
+
+
+def _cut_sample(
+    source: BatchSource, rng: np.random.Generator, case: OpenCase, step: int, slot: int
+) -> Sample:
     channels = case.arrays.image.shape[0]
     drawn = draw_augmentation(
         rng,
@@ -139,7 +227,35 @@ def _read_sample(source: BatchSource, epoch: int, step: int, slot: int) -> Sampl
         (wide - patch) // 2 for wide, patch in zip(shape, (*ones, *source.patch_size), strict=True)
     )
     patch = read_patch(case, [a - m for a, m in zip(start, margin, strict=True)], shape)
-    return Sample(case=case.record.name, patch=_without(patch, len(ones)), augmentation=drawn)
+    patch = _without(patch, len(ones))
+    if source.transforms is not None:
+        patch = source.transforms.apply(
+            patch,
+            seed=int(rng.integers(2**32)),
+            case=case.record.name,
+            masked=any(source.inside_only),
+            previous_labels=source.previous_labels,
+        )
+    return Sample(case=case.record.name, patch=patch, augmentation=drawn)
+
+
+@contextmanager
+def _about(case: str) -> Iterator[None]:
+    """Let whatever is raised in the block name the case."""
+    try:
+        yield
+    except AutosegError as error:
+        error.about(case)
+        raise
+    except RuntimeError as error:  # how blosc2 says that it cannot decode
+        raise DamagedError(
+            f"preprocessed case {case!r}: a patch cannot be read: {error}",
+            rule="E-RES-76",
+            hint="build it again: autoseg preprocess",
+        ).about(case) from error
+    except Exception as error:
+        error.add_note(f"while a patch of case {case!r} was made")
+        raise
 
 
 def _without(patch: Patch, axes: int) -> Patch:
@@ -151,23 +267,3 @@ def _without(patch: Patch, axes: int) -> Patch:
         nonzero=patch.nonzero.squeeze(gone),
         previous=None if patch.previous is None else patch.previous.squeeze(gone),
     )
-
-
-def _collate(
-    source: BatchSource, samples: Sequence[Sample], device: torch.device, waited_s: float
-) -> Batch:
-    images, targets = [], []
-    for sample in samples:
-        patch, previous = sample.patch, sample.patch.previous
-        image, target = augment(
-            torch.from_numpy(patch.image).to(device),
-            torch.from_numpy(patch.segmentation).to(device).long(),
-            torch.from_numpy(patch.nonzero).to(device),
-            sample.augmentation,
-            source.patch_size,
-            inside_only=source.inside_only,
-            previous=None if previous is None else torch.from_numpy(previous).to(device).long(),
-        )
-        images.append(image)
-        targets.append(target)
-    return Batch(images=torch.stack(images), targets=torch.stack(targets), waited_s=waited_s)

@@ -20,6 +20,7 @@ from autoseg.core.plan import Configuration
 from autoseg.core.training_config import PRESETS, TrainingConfig
 from autoseg.networks.assembler import build_network
 from autoseg.networks.device import Device, place_network
+from autoseg.networks.instance_norm import InstanceNorm
 from autoseg.training.batches import Batch
 from autoseg.training.ledger import META, Ledger
 from autoseg.training.state import TrainState, make_state
@@ -96,7 +97,8 @@ def step_bytes(
     Returns
     -------
     int
-        Weights, gradients, the optimizer's state, the batch, and the activations at their most.
+        Weights, their average, gradients, the optimizer's state, the batch, and the activations at
+        their most.
 
     Raises
     ------
@@ -146,6 +148,8 @@ def trace_step(
         state = _fresh_state(configuration, channels, labels.channels, training, place)
         with Ledger(BLOCK_BYTES[device]) as ledger:
             ledger.hold(state.network.parameters())
+            if state.average is not None:
+                ledger.hold(state.average.parameters())
             _fill_optimizer(state)
             shape = (batch_size, *configuration.patch_size)
             batch = Batch(
@@ -185,6 +189,9 @@ def _fresh_state(
             channels_out=channels_out,
         )
     place_network(network, Device(torch_device=META, autocast=None), axes=configuration.ndim)
+    for part in network.modules():
+        if isinstance(part, InstanceNorm):
+            part.kind = place.kind
     state = make_state(network, training, place)
     for group in state.optimizer.param_groups:
         group["foreach"] = place.kind == "cuda"  # as torch chooses; it does not know meta tensors

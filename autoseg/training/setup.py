@@ -1,5 +1,7 @@
 """Everything one fold's training works with, gathered before the first step."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +15,12 @@ from autoseg.networks.assembler import UNet, build_network
 from autoseg.networks.device import Device, place_network
 from autoseg.training.augmentation.policy import NONE, policy_named
 from autoseg.training.batches import BatchSource
+from autoseg.training.course import Course
+from autoseg.training.feeding import Feed, chosen_workers, open_feed
+from autoseg.training.initial_weights import InitialWeights, start_from
+from autoseg.training.origin import Origin
+from autoseg.training.own_transforms import load_transforms
+from autoseg.training.ranks import SINGLE, Ranks
 from autoseg.training.sampling import OpenCase, Purpose, open_cases
 
 
@@ -34,25 +42,51 @@ class FoldSetup:
     """Preprocessed validation cases."""
     device: Device
     """Where to train."""
+    cases_folder: Path
+    """Where the preprocessed cases lie."""
+    previous_folder: Path | None = None
+    """Where the previous stage's predictions for them lie."""
+    initial: InitialWeights | None = None
+    """Trained weights to start from, if any."""
 
     @property
-    def key(self) -> str:
-        """Digest of everything that a checkpoint must have been started with."""
-        opened = (*self.cases, *self.validation_cases)
-        data = [(case.record.key, case.previous_key) for case in opened]
-        return store.content_key(self.number, data, encode(self.description).decode())
+    def origin(self) -> Origin:
+        """What a checkpoint must have been started with."""
+        return Origin(
+            description=store.content_key(encode(self.description).decode()),
+            fold=self.number,
+            initial=None if self.initial is None else self.initial.origin,
+            cases=tuple(
+                (case.record.name, store.content_key(case.record.key, case.previous_key))
+                for case in (*self.cases, *self.validation_cases)
+            ),
+        )
 
-    def source(self, purpose: Purpose) -> BatchSource:
-        """Return where training or validation batches are drawn from."""
+    def source(self, purpose: Purpose, *, ranks: Ranks = SINGLE) -> BatchSource:
+        """Return where training or validation batches are drawn from.
+
+        Parameters
+        ----------
+        purpose : {"training", "validation"}
+            Patches for validation are not changed.
+        ranks : Ranks
+            The processes that share each batch.
+
+        Raises
+        ------
+        UsageError
+            If there are more processes than slots, or one's own transforms are not installed.
+        """
         description = self.description
         config, configuration = description.training, description.configuration
         training = purpose == "training"
+        batch_size, labels = config.batch_size(configuration), description.dataset.labels
         return BatchSource(
             cases=self.cases if training else self.validation_cases,
             purpose=purpose,
             seed=config.seed,
             fold=self.number,
-            batch_size=config.batch_size(configuration),
+            batch_size=batch_size,
             patch_size=configuration.patch_size,
             foreground_fraction=config.foreground_fraction,
             policy=policy_named(config.augmentation) if training else NONE,
@@ -61,7 +95,39 @@ class FoldSetup:
                 scheme.inside_nonzero_only for scheme in description.plan.normalization
             ),
             previous_labels=description.previous_labels,
+            slots=None if ranks.count == 1 else ranks.share(batch_size),
+            transforms=load_transforms(
+                config.transforms, largest_label=labels.count - 1 + (labels.ignored is not None)
+            )
+            if training and config.transforms
+            else None,
+            folder=self.cases_folder,
+            previous_folder=self.previous_folder,
         )
+
+    @contextmanager
+    def open_feed(self, ranks: Ranks = SINGLE, *, workers: int | None = None) -> Iterator[Feed]:
+        """Open what brings training and validation batches to the device.
+
+        Parameters
+        ----------
+        ranks : Ranks
+            The processes that share each batch.
+        workers : int, optional
+            Who makes batches: see `autoseg.training.feeding.chosen_workers`.
+        """
+        config = self.description.training
+        course = Course(
+            steps_per_epoch=config.steps_per_epoch, validation_steps=config.validation_steps
+        )
+        with open_feed(
+            self.source("training", ranks=ranks),
+            self.device.torch_device,
+            course=course,
+            validation=self.source("validation"),
+            workers=chosen_workers(workers, self.device.torch_device),
+        ) as feed:
+            yield feed
 
     def fresh_network(self) -> UNet:
         """Return a new network on the device; the same seed and fold give the same weights."""
@@ -72,6 +138,8 @@ class FoldSetup:
             channels_in=self.description.channels_in,
             channels_out=self.description.dataset.labels.channels,
         )
+        if self.initial is not None:
+            start_from(network, self.initial, self.description)
         return place_network(network, self.device, axes=self.description.configuration.ndim)
 
 
@@ -117,6 +185,8 @@ def gather_fold(
         cases=open_cases(cases, fold.training, previous=previous),
         validation_cases=open_cases(cases, fold.validation, previous=previous),
         device=sound_precision(device, description),
+        cases_folder=cases,
+        previous_folder=previous,
     )
 
 

@@ -19,7 +19,7 @@ from autoseg.networks.device import Device, choose_device
 from autoseg.training.setup import sound_precision
 from autoseg.training.timed_step import measure_augmentation_s, measure_update_s, whole_step
 
-MEASURE_VERSION: Final = 1
+MEASURE_VERSION: Final = 2
 """Raised when something else is measured, so that old times are left alone."""
 PASS_FRACTION: Final = 1 / 3
 """Time of a batch without gradients, as a fraction of an update's."""

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from autoseg.core.model import ModelDescription
+from autoseg.execution.allocator import keep_freed_memory
 from autoseg.networks.assembler import build_network
 from autoseg.networks.device import Device, place_network
 from autoseg.training.augmentation.augment import augment, draw_augmentation
@@ -34,7 +35,7 @@ LARGEST_KEPT_BYTES: Final = 2**25
 largest ``M_MMAP_THRESHOLD`` that glibc's malloc chooses by itself."""
 FRESH_MEMORY: Final = 1.25
 """Time per voxel of a step with such tensors in the finest stage, as a multiple of one without:
-1.17 to 1.31 was measured. Steps whose memory malloc keeps (``MALLOC_MMAP_THRESHOLD_``) show 1.0."""
+1.17 to 1.31 was measured. Where malloc keeps freed memory it is 1."""
 DRAWS: Final = 8
 """Patches that are changed for the mean time of one."""
 AUGMENTED_VOXELS: Final = 2**18
@@ -129,8 +130,10 @@ def measure_update_s(
     -----
     Steps are made on the largest of `smaller_workloads` that takes up to `LONGEST_STEP_S`. The
     fastest counts, which other processes disturb least. What the optimizer does takes the same in
-    every step; the rest is proportional to voxels but for `fresh_memory`.
+    every step; the rest is proportional to voxels, but for `fresh_memory` where the process cannot
+    keep what it frees.
     """
+    keeps = keep_freed_memory()
     whole = whole_step(description)
     loads = smaller_workloads(whole, description.topology.divisor)
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
@@ -141,7 +144,8 @@ def measure_update_s(
         if load == loads[0]:
             fastest_s = min(smallest_s, fastest_s)
         fixed_s = min(_fastest(step.time_optimizer), fastest_s)
-    per_voxel_s = (fastest_s - fixed_s) / load.voxels * fresh_memory(description, device, load)
+    slower = 1.0 if keeps else fresh_memory(description, device, load)
+    per_voxel_s = (fastest_s - fixed_s) / load.voxels * slower
     return fixed_s + per_voxel_s * whole.voxels
 
 

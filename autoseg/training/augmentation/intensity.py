@@ -1,21 +1,23 @@
-"""Changes of intensity: noise, blur, brightness, contrast, coarser grids and gamma curves.
+"""Changes of intensity, voxel by voxel: noise, brightness, shifts, contrast and gamma curves.
 
 Each class holds what was drawn for one sample: ``draw`` takes it from a policy and returns None
-where the sample is left alone, ``apply`` maps a (C, *spatial) float32 tensor to one of the same
-shape and leaves its argument as it is. Labels are never touched.
+where the sample is left alone; ``apply`` changes a batch of samples that all drew this kind, and
+may do so in place. Labels are never touched.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import exp
-from typing import Final, Protocol, Self
+from math import inf
+from typing import Protocol, Self, TypeVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812 - its customary name
 from torch import Tensor
 
-from autoseg.training.augmentation.policy import Policy, is_in_plane
+from autoseg.training.augmentation.parts import change_channels, column
+from autoseg.training.augmentation.policy import Policy
+
+V = TypeVar("V")
 
 _SMALL = 1e-7
 """Below this a range or a standard deviation counts as zero."""
@@ -24,13 +26,24 @@ _SMALL = 1e-7
 class IntensityTransform(Protocol):
     """What every drawn change of intensity can do."""
 
-    def apply(self, image: Tensor) -> Tensor:
-        """Return the changed (C, *spatial) image."""
+    @classmethod
+    def apply(cls, images: Tensor, drawn: Sequence[Self]) -> Tensor:
+        """Return the changed (N, C, *spatial) images, for each of which one of this kind is drawn.
+
+        The images are contiguous float32 and may be changed in place.
+        """
         ...
 
 
 Draw = Callable[[np.random.Generator, Policy, Sequence[int], int], IntensityTransform | None]
 """Generator, policy, patch size and channels -> the drawn change, or None."""
+
+
+def per_channel(
+    rng: np.random.Generator, probability: float, channels: int, draw: Callable[[], V]
+) -> tuple[V | None, ...]:
+    """Draw for each channel with a probability, else None."""
+    return tuple(draw() if rng.random() < probability else None for _ in range(channels))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,54 +56,35 @@ class Noise:
     """Seed of the noise field, 63 bits; the field depends on the kind of device too."""
 
     @classmethod
-    def draw(
+    def draw_first(
         cls, rng: np.random.Generator, policy: Policy, patch_size: Sequence[int], channels: int
     ) -> Self | None:
-        """Draw one strength for all channels."""
+        """Draw one strength for all channels, if noise comes before smoothing."""
+        return cls._draw(rng, policy) if policy.noise_first else None
+
+    @classmethod
+    def draw_later(
+        cls, rng: np.random.Generator, policy: Policy, patch_size: Sequence[int], channels: int
+    ) -> Self | None:
+        """Draw one strength for all channels, if noise comes after smoothing."""
+        return None if policy.noise_first else cls._draw(rng, policy)
+
+    @classmethod
+    def _draw(cls, rng: np.random.Generator, policy: Policy) -> Self | None:
         if rng.random() >= policy.noise:
             return None
         return cls(std=rng.uniform(*policy.noise_std_range), seed=int(rng.integers(2**63)))
 
-    def apply(self, image: Tensor) -> Tensor:
-        """Add the noise field that the seed stands for."""
-        generator = torch.Generator(image.device).manual_seed(self.seed)
-        field = torch.randn(
-            image.shape, generator=generator, device=image.device, dtype=image.dtype
-        )
-        return field.mul_(self.std).add_(image)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Blur:
-    """Gaussian blur."""
-
-    sigmas: tuple[tuple[float, ...] | None, ...]
-    """Per channel the standard deviation along each axis, voxels; None leaves a channel alone."""
-
     @classmethod
-    def draw(
-        cls, rng: np.random.Generator, policy: Policy, patch_size: Sequence[int], channels: int
-    ) -> Self | None:
-        """Draw which channels are blurred, and how far along each axis."""
-        if rng.random() >= policy.blur:
-            return None
-        low, high = policy.blur_sigma_range
-        return cls(
-            sigmas=tuple(
-                tuple(rng.uniform(low, high, len(patch_size)).tolist())
-                if rng.random() < policy.blur_channel
-                else None
-                for _ in range(channels)
+    def apply(cls, images: Tensor, drawn: Sequence[Self]) -> Tensor:
+        """Add to each sample the noise field that its seed stands for, whatever the batch."""
+        for image, noise in zip(images, drawn, strict=True):
+            generator = torch.Generator(image.device).manual_seed(noise.seed)
+            field = torch.randn(
+                image.shape, generator=generator, device=image.device, dtype=image.dtype
             )
-        )
-
-    def apply(self, image: Tensor) -> Tensor:
-        """Convolve along one axis after the other, mirroring at the borders."""
-        blurred = list(image)
-        for channel, sigmas in enumerate(self.sigmas):
-            for axis, sigma in enumerate(sigmas or ()):
-                blurred[channel] = _blur_axis(blurred[channel], axis, sigma)
-        return torch.stack(blurred)
+            image.add_(field, alpha=noise.std)
+        return images
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,79 +101,86 @@ class Brightness:
         """Draw one factor per channel."""
         if rng.random() >= policy.brightness:
             return None
-        return cls(factors=_split(rng, policy.brightness_range, channels))
+        return cls(factors=tuple(split(rng, policy.brightness_range) for _ in range(channels)))
 
-    def apply(self, image: Tensor) -> Tensor:
+    @classmethod
+    def apply(cls, images: Tensor, drawn: Sequence[Self]) -> Tensor:
         """Multiply each channel by its factor."""
-        return image * _per_channel(self.factors, image)
+        return change_channels(
+            images, [one.factors for one in drawn], lambda rows, by: rows.mul_(column(by, rows))
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shift:
+    """Addition of a number to the intensities."""
+
+    offsets: tuple[float | None, ...]
+    """Number per channel, in units of the normalized image; None leaves a channel alone."""
+
+    @classmethod
+    def draw(
+        cls, rng: np.random.Generator, policy: Policy, patch_size: Sequence[int], channels: int
+    ) -> Self | None:
+        """Draw which channels are shifted, and by how much."""
+        if rng.random() >= policy.shift:
+            return None
+        return cls(
+            offsets=per_channel(
+                rng, policy.shift_channel, channels, lambda: rng.normal(0.0, policy.shift_std)
+            )
+        )
+
+    @classmethod
+    def apply(cls, images: Tensor, drawn: Sequence[Self]) -> Tensor:
+        """Add its number to each channel."""
+        return change_channels(
+            images, [one.offsets for one in drawn], lambda rows, by: rows.add_(column(by, rows))
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contrast:
-    """Stretching of the intensities around their mean, within their former range."""
-
-    factors: tuple[float, ...]
-    """Factor per channel."""
-
-    @classmethod
-    def draw(
-        cls, rng: np.random.Generator, policy: Policy, patch_size: Sequence[int], channels: int
-    ) -> Self | None:
-        """Draw one factor per channel."""
-        if rng.random() >= policy.contrast:
-            return None
-        return cls(factors=_split(rng, policy.contrast_range, channels))
-
-    def apply(self, image: Tensor) -> Tensor:
-        """Stretch each channel around its mean and clamp it to its former extremes."""
-        axes = _spatial(image)
-        mean = image.mean(axes, keepdim=True)
-        stretched = (image - mean).mul_(_per_channel(self.factors, image)).add_(mean)
-        return stretched.clamp_(image.amin(axes, keepdim=True), image.amax(axes, keepdim=True))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LowResolution:
-    """The look of an image that was recorded on a coarser grid."""
+    """Stretching of the intensities around their mean."""
 
     factors: tuple[float | None, ...]
-    """Per channel the voxels per axis kept, as a fraction; None leaves a channel alone."""
-    in_plane: bool
-    """Whether the first axis keeps its voxels."""
+    """Factor per channel; None leaves a channel alone."""
+    clamped: bool
+    """Whether the intensities stay within their former range."""
 
     @classmethod
     def draw(
         cls, rng: np.random.Generator, policy: Policy, patch_size: Sequence[int], channels: int
     ) -> Self | None:
-        """Draw which channels are coarsened, and how far."""
-        if rng.random() >= policy.low_resolution:
+        """Draw which channels are stretched, how far, and whether they are clamped."""
+        if rng.random() >= policy.contrast:
             return None
         return cls(
-            factors=tuple(
-                rng.uniform(*policy.low_resolution_range)
-                if rng.random() < policy.low_resolution_channel
-                else None
-                for _ in range(channels)
+            factors=per_channel(
+                rng,
+                policy.contrast_channel,
+                channels,
+                lambda: split(rng, policy.contrast_range),
             ),
-            in_plane=is_in_plane(patch_size),
+            clamped=rng.random() < policy.contrast_clamped,
         )
 
-    def apply(self, image: Tensor) -> Tensor:
-        """Pick the nearest voxels of a coarser grid and interpolate back linearly."""
-        coarsened = [
-            channel if factor is None else self._coarsen(channel, factor)
-            for channel, factor in zip(image, self.factors, strict=True)
+    @classmethod
+    def apply(cls, images: Tensor, drawn: Sequence[Self]) -> Tensor:
+        """Stretch each channel around its mean."""
+        values = [
+            [None if factor is None else (factor, one.clamped) for factor in one.factors]
+            for one in drawn
         ]
-        return torch.stack(coarsened)
+        return change_channels(images, values, _stretch)
 
-    def _coarsen(self, channel: Tensor, factor: float) -> Tensor:
-        shape = list(channel.shape)
-        coarse = [max(1, round(size * factor)) for size in shape]
-        if self.in_plane:
-            coarse[0] = shape[0]
-        picked = F.interpolate(channel[None, None], size=coarse, mode="nearest-exact")
-        mode = "bilinear" if len(shape) == 2 else "trilinear"
-        return F.interpolate(picked, size=shape, mode=mode, align_corners=False)[0, 0]
+
+def _stretch(rows: Tensor, values: Sequence[tuple[float, bool]]) -> Tensor:
+    low, high = extremes(rows)
+    slack = column([0.0 if clamped else inf for _, clamped in values], rows)
+    low, high, mean = low - slack, high + slack, _mean(rows)
+    rows.sub_(mean).mul_(column([factor for factor, _ in values], rows)).add_(mean)
+    return rows.clamp_(low, high)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,7 +199,7 @@ class Gamma:
         """Draw one exponent per channel."""
         if rng.random() >= policy.gamma:
             return None
-        return cls(exponents=_split(rng, policy.gamma_range, channels), inverted=False)
+        return cls._draw(rng, policy, channels, inverted=False)
 
     @classmethod
     def draw_inverted(
@@ -207,79 +208,67 @@ class Gamma:
         """Draw one exponent per channel for the negated image."""
         if rng.random() >= policy.inverted_gamma:
             return None
-        return cls(exponents=_split(rng, policy.gamma_range, channels), inverted=True)
+        return cls._draw(rng, policy, channels, inverted=True)
 
-    def apply(self, image: Tensor) -> Tensor:
+    @classmethod
+    def _draw(
+        cls, rng: np.random.Generator, policy: Policy, channels: int, *, inverted: bool
+    ) -> Self:
+        exponents = tuple(split(rng, policy.gamma_range) for _ in range(channels))
+        return cls(exponents=exponents, inverted=inverted)
+
+    @classmethod
+    def apply(cls, images: Tensor, drawn: Sequence[Self]) -> Tensor:
         """Bend each channel's intensities, then restore its mean and standard deviation."""
-        source = -image if self.inverted else image
-        axes = _spatial(source)
-        low = source.amin(axes, keepdim=True)
-        extent = (source.amax(axes, keepdim=True) - low).clamp_min_(_SMALL)
-        bent = ((source - low) / extent) ** _per_channel(self.exponents, source)
-        std, mean = torch.std_mean(source, axes, correction=0, keepdim=True)
-        bent_std, bent_mean = torch.std_mean(bent, axes, correction=0, keepdim=True)
-        # The scale of the range drops out: whatever it is, mean and spread are set afterwards.
-        restored = (bent - bent_mean) * (std / bent_std.clamp_min(_SMALL)) + mean
-        return -restored if self.inverted else restored
+        values = [
+            [(exponent, -1.0 if one.inverted else 1.0) for exponent in one.exponents]
+            for one in drawn
+        ]
+        return change_channels(images, values, _bend_and_restore)
 
 
-DRAWS: Final[tuple[Draw, ...]] = (
-    Noise.draw,
-    Blur.draw,
-    Brightness.draw,
-    Contrast.draw,
-    LowResolution.draw,
-    Gamma.draw_inverted,
-    Gamma.draw,
-)
-"""Draws of every change of intensity, in the order in which they are applied."""
+def _bend_and_restore(rows: Tensor, values: Sequence[tuple[float, float]]) -> Tensor:
+    low, high = extremes(rows)
+    sign = column([sign for _, sign in values], rows)
+    mean = _mean(rows)
+    # The extreme that the curve leaves in place: the lowest of the image or of its negative.
+    origin = torch.where(sign > 0, low, high).sub_(mean)
+    rows.sub_(mean)
+    std = _std_of_centered(rows)
+    rows.sub_(origin).mul_(sign / (high - low).clamp_min_(_SMALL))
+    bend(rows, [exponent for exponent, _ in values])
+    rows.sub_(_mean(rows))
+    # The scale of the range drops out: whatever it is, mean and spread are set here.
+    factor = sign * std / _std_of_centered(rows).clamp_min_(_SMALL)
+    return rows.mul_(factor).add_(mean)
 
 
-def _split(
-    rng: np.random.Generator, limits: tuple[float, float], channels: int
-) -> tuple[float, ...]:
-    """Draw per channel below or above 1 with equal probability, uniformly on either side."""
-    low, high = limits
-    return tuple(
-        rng.uniform(low, 1.0) if rng.random() < 0.5 else rng.uniform(1.0, high)
-        for _ in range(channels)
-    )
+def bend(rows: Tensor, exponents: Sequence[float]) -> Tensor:
+    """Raise (R, *spatial) rows from 0 to 1 to powers above 0, in place.
 
-
-def _spatial(image: Tensor) -> tuple[int, ...]:
-    return tuple(range(1, image.ndim))
-
-
-def _per_channel(values: Sequence[float], image: Tensor) -> Tensor:
-    """Values as a (C, 1, ...) tensor beside the image."""
-    column = torch.tensor(values, dtype=image.dtype, device=image.device)
-    return column.reshape(-1, *(1,) * (image.ndim - 1))
-
-
-def _blur_axis(channel: Tensor, axis: int, sigma: float) -> Tensor:
-    """Convolve with a Gaussian cut at 3 sigma.
-
-    Shifted copies are added up instead of calling a convolution: the same code serves every axis
-    and dimension, and no device computes it in reduced precision.
+    Exponential and logarithm take half the time of a power, and 0 stays 0.
     """
-    radius = int(3.0 * sigma + 0.5)
-    size = channel.shape[axis]
-    weights = [exp(-0.5 * (offset / sigma) ** 2) for offset in range(radius + 1)]
-    total = weights[0] + 2 * sum(weights[1:])
-    padded = channel.index_select(axis, _padded_index(size, radius, channel.device))
-    blurred = channel * (weights[0] / total)
-    for offset in range(1, radius + 1):
-        pair = padded.narrow(axis, radius - offset, size) + padded.narrow(
-            axis, radius + offset, size
-        )
-        blurred.add_(pair, alpha=weights[offset] / total)
-    return blurred
+    return rows.log_().mul_(column(exponents, rows)).exp_()
 
 
-def _padded_index(size: int, radius: int, device: torch.device) -> Tensor:
-    """Voxels of an axis padded by ``radius``: mirrored without the border, or else repeated."""
-    index = torch.arange(-radius, size + radius, device=device)
-    if radius >= size:
-        return index.clamp_(0, size - 1)
-    last = size - 1
-    return last - (last - index.abs()).abs()
+def extremes(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the least and the largest value of each row, as (R, 1, ...) tensors."""
+    flat, shape = rows.flatten(1), (-1, *(1,) * (rows.ndim - 1))
+    return flat.amin(1).view(shape), flat.amax(1).view(shape)
+
+
+def split(rng: np.random.Generator, limits: tuple[float, float]) -> float:
+    """Draw below or above 1 with equal probability, uniformly on either side."""
+    low, high = limits
+    return rng.uniform(low, 1.0) if rng.random() < 0.5 else rng.uniform(1.0, high)
+
+
+def _mean(rows: Tensor) -> Tensor:
+    return rows.flatten(1).mean(1).view(-1, *(1,) * (rows.ndim - 1))
+
+
+def _std_of_centered(rows: Tensor) -> Tensor:
+    """Return the standard deviation of rows of mean 0; several times faster than `torch.std`."""
+    slices = torch.linalg.vector_norm(rows.flatten(2), dim=2)  # in parts: fewer digits are lost
+    norm: Tensor = torch.linalg.vector_norm(slices, dim=1)
+    return norm.view(-1, *(1,) * (rows.ndim - 1)).div_(rows[0].numel() ** 0.5)

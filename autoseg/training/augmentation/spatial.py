@@ -1,21 +1,26 @@
-"""Rotation and scaling: one grid per sample, from which image, segmentation and mask are taken.
+"""Rotation and scaling: which voxels of the source each voxel of a patch is taken from.
 
 Offsets are in voxels from the patch's center, along array axes; spacing plays no part, as in
-nnU-Net, so patches too anisotropic for that are turned in-plane only.
+nnU-Net, so patches too anisotropic for that are turned in-plane only. Label maps are taken from
+the nearest voxel: nnU-Net's interpolation of each label costs one pass per label, and differs in
+voxels on the border between labels only.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-import torch
-import torch.nn.functional as F  # noqa: N812 - its customary name
 from torch import Tensor
 
-from autoseg.training.augmentation.policy import Policy, rotation_matrix, rotation_ranges
+from autoseg.training.augmentation.interpolation import BORDER, framed, stretched, turned
+from autoseg.training.augmentation.parts import change_places
+from autoseg.training.augmentation.policy import Policy
+from autoseg.training.augmentation.rotation import rotation_matrix, rotation_ranges
+
+Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,8 +31,8 @@ class Spatial:
     """Angles in rad: one in 2D or in-plane (the last two axes), else one per axis turned about.
 
     In 3D the image is turned about the last axis first."""
-    factor: float
-    """Scaling factor of the rotated axes; above 1 shows more of the image."""
+    factors: tuple[float, ...]
+    """Scaling factor of each rotated axis of the patch; above 1 shows more of the image."""
 
     @classmethod
     def draw(
@@ -35,23 +40,28 @@ class Spatial:
     ) -> Self | None:
         """Draw a rotation and a scaling, or None if the sample gets neither."""
         limits = rotation_ranges(patch_size)
+        axes = 2 if len(limits) == 1 else 3
         rotates = rng.random() < policy.rotation
         scales = rng.random() < policy.scaling
-        if not (rotates or scales):
-            return None
-        return cls(
-            angles=tuple(rng.uniform(-limit, limit) if rotates else 0.0 for limit in limits),
-            factor=rng.uniform(*policy.scaling_range) if scales else 1.0,
+        angles = tuple(
+            rng.uniform(-limit, limit) if rotates and rng.random() < policy.rotation_axis else 0.0
+            for limit in limits
         )
+        if not (any(angles) or scales):
+            return None
+        count = axes if scales and not policy.scaling_together else 1
+        factors = rng.uniform(*policy.scaling_range, count) if scales else np.ones(1)
+        return cls(angles=angles, factors=tuple(np.broadcast_to(factors, axes).tolist()))
 
     @property
-    def matrix(self) -> npt.NDArray[np.float64]:
+    def matrix(self) -> Array:
         """(d, d) matrix from an offset in the output to the offset in the input, d = 2 or 3."""
-        ndim = 2 if len(self.angles) == 1 else 3
-        turned = np.eye(ndim)
+        ndim = len(self.factors)
+        rotated: Array = np.eye(ndim)
         for about, angle in enumerate(self.angles):
-            turned = rotation_matrix(about, angle, ndim) @ turned
-        return turned * self.factor
+            rotated = rotation_matrix(about, angle, ndim) @ rotated
+        scaled: Array = rotated * np.asarray(self.factors)
+        return scaled
 
     def source_shape(self, patch_size: Sequence[int]) -> tuple[int, ...]:
         """Return the smallest centered patch that holds all voxels this takes part of.
@@ -76,44 +86,107 @@ class Spatial:
         )
         return (*patch_size[:kept], *larger)
 
-    def apply(
-        self, image: Tensor, labels: Tensor, patch_size: Sequence[int]
-    ) -> tuple[Tensor, Tensor]:
-        """Sample a patch out of a larger one.
+    def terms(self, source: Sequence[int], patch_size: Sequence[int]) -> list[list[Array]]:
+        """Return what each index of the patch adds to a position in the source, in voxels.
 
         Parameters
         ----------
-        image : (C, *source) float32 tensor
-            Interpolated linearly.
-        labels : (L, *source) tensor
-            Label maps or masks, taken from the nearest voxel; values below 2**24.
-        patch_size : sequence of int
-            Spatial shape of the result; the centers of both patches coincide.
+        source, patch_size : sequence of int
+            Voxels along each of the matrix's axes; the centers are those of `centered_crop`.
 
         Returns
         -------
-        image : (C, *patch_size) float32 tensor
-        labels : (L, *patch_size) tensor of the same type
-            Both are 0 outside of the source.
+        list, per axis of the source, of lists, per axis of the patch, of arrays
         """
-        grid = self._grid(image.shape[1:], patch_size, image.device)
-        sampled = _sample(image, grid, patch_size, "bilinear")
-        moved = _sample(labels.to(image.dtype), grid, patch_size, "nearest").to(labels.dtype)
-        return sampled, moved
-
-    def _grid(self, source: Sequence[int], target: Sequence[int], device: torch.device) -> Tensor:
-        """Where each voxel of the target lies in the source, as `grid_sample` wants it."""
         matrix = self.matrix
-        source_sizes, target_sizes = (np.asarray(s[-len(matrix) :]) for s in (source, target))
-        # The same center as `centered_crop` has, also if one size is even and the other odd.
-        margin = source_sizes - target_sizes
-        shift = np.floor(margin / 2) - margin / 2
-        scaled = matrix * target_sizes[None, :] / source_sizes[:, None]
-        affine = np.concatenate([scaled, (2 * shift / source_sizes)[:, None]], axis=1)
-        # torch counts spatial axes from the last to the first.
-        reordered = np.concatenate([affine[::-1, :-1][:, ::-1], affine[::-1, -1:]], axis=1)
-        theta = torch.tensor(reordered, dtype=torch.float32, device=device)
-        return F.affine_grid(theta[None], [1, 1, *target_sizes.tolist()], align_corners=False)
+        parts = []
+        for axis, (wide, size) in enumerate(zip(source, patch_size, strict=True)):
+            row = [
+                matrix[axis, other] * (np.arange(length) - (length - 1) / 2)
+                for other, length in enumerate(patch_size)
+            ]
+            row[axis] += (size - 1) / 2 + (wide - size) // 2
+            parts.append(row)
+        return parts
+
+
+def sample_patches(
+    images: Sequence[Tensor],
+    maps: Sequence[Sequence[Tensor]],
+    drawn: Sequence[Spatial | None],
+    patch_size: Sequence[int],
+) -> tuple[Tensor, list[Tensor]]:
+    """Sample one patch out of each source.
+
+    Parameters
+    ----------
+    images : sequence of N (C, *source) float32 tensors
+        Interpolated linearly; shapes may differ between samples.
+    maps : sequence of sequences of N (*source) tensors
+        Kinds of label maps and masks; each is taken from the nearest voxel.
+    drawn : sequence of N
+        How each sample is rotated and scaled; None crops the middle.
+    patch_size : sequence of int
+        Spatial shape of the result; the centers of both patches coincide.
+
+    Returns
+    -------
+    images : (N, C, *patch_size) float32 tensor
+        Contiguous, and no part of the arguments.
+    maps : list of (N, *patch_size) tensors of the same types
+        All are 0 outside of the sources.
+    """
+    sources = [list(images), *([one[None] for one in kind] for kind in maps)]
+    results = [kind[0].new_empty(len(images), len(kind[0]), *patch_size) for kind in sources]
+    zooms: list[tuple[int, Spatial]] = []
+    turns: list[tuple[int, Spatial]] = []
+    for place, spatial in enumerate(drawn):
+        if spatial is not None:
+            (turns if any(spatial.angles) else zooms).append((place, spatial))
+            continue
+        for result, kind in zip(results, sources, strict=True):
+            result[place] = centered_crop(kind[place], patch_size)
+    for group, sample in ((zooms, _zoomed), (turns, turned)):
+        if group:
+            _sample_together(results, sources, group, sample)
+    return results[0], [result[:, 0] for result in results[1:]]
+
+
+def _sample_together(
+    results: Sequence[Tensor],
+    sources: Sequence[Sequence[Tensor]],
+    group: Sequence[tuple[int, Spatial]],
+    sample: Callable[[Sequence[Tensor], Sequence[Sequence[Array]]], list[Tensor]],
+) -> None:
+    """Fill the entries of a group; axes that do not turn are cropped and travel as channels."""
+    patch_size = results[0].shape[2:]
+    places, turning = [place for place, _ in group], len(group[0][1].factors)
+    kept, target = patch_size[:-turning], patch_size[-turning:]
+    frames = []
+    for kind in sources:
+        cropped = (
+            centered_crop(kind[place], (*kept, *kind[place].shape[-turning:])) for place in places
+        )
+        frames.append(framed([one.flatten(0, len(kept)) for one in cropped]))
+    per_sample = [one.terms(sources[0][place].shape[-turning:], target) for place, one in group]
+    terms = [
+        [np.stack([of[axis][other] for of in per_sample]) for other in range(turning)]
+        for axis in range(turning)
+    ]
+    for axis in range(turning):
+        terms[axis][axis] += BORDER[0]
+    for result, values in zip(results, sample(frames, terms), strict=True):
+        apart = values.view(*result.shape[1 : 2 + len(kept)], *values.shape[1:])
+        _put(result, places, apart.movedim(1 + len(kept), 0))
+
+
+def _put(result: Tensor, places: Sequence[int], values: Tensor) -> None:
+    change_places(result, places, lambda _: values)
+
+
+def _zoomed(frames: Sequence[Tensor], terms: Sequence[Sequence[Array]]) -> list[Tensor]:
+    positions = [row[axis] for axis, row in enumerate(terms)]
+    return [stretched(frame, positions, linear=place == 0) for place, frame in enumerate(frames)]
 
 
 def centered_crop(array: Tensor, patch_size: Sequence[int]) -> Tensor:
@@ -130,16 +203,3 @@ def centered_crop(array: Tensor, patch_size: Sequence[int]) -> Tensor:
     for axis, size in enumerate(patch_size, start=first):
         array = array.narrow(axis, (array.shape[axis] - size) // 2, size)
     return array
-
-
-def _sample(
-    array: Tensor, grid: Tensor, patch_size: Sequence[int], mode: Literal["bilinear", "nearest"]
-) -> Tensor:
-    """Sample (C, *source); axes that the grid lacks are cropped and travel as channels."""
-    channels, ndim = array.shape[0], grid.shape[-1]
-    kept = len(patch_size) - ndim
-    if kept:
-        thin = [*patch_size[:kept], *array.shape[-ndim:]]
-        array = centered_crop(array, thin).flatten(0, kept)
-    sampled = F.grid_sample(array[None], grid, mode=mode, padding_mode="zeros", align_corners=False)
-    return sampled[0].reshape(channels, *patch_size)

@@ -8,6 +8,7 @@ from torch import Tensor
 from autoseg.core.errors import UsageError
 from autoseg.core.labels import Labels
 from autoseg.training.losses.segmentation import segmentation_loss
+from autoseg.training.ranks import SINGLE, Ranks
 
 
 def level_weights(levels: int) -> tuple[float, ...]:
@@ -41,6 +42,14 @@ def level_weights(levels: int) -> tuple[float, ...]:
     return (*(half / sum(halves) for half in halves), 0.0)
 
 
+def weighted_levels(levels: int) -> int:
+    """Return how many levels, from full resolution on, have a weight: all but the last of several.
+
+    The others need not be computed. See `level_weights`.
+    """
+    return sum(weight > 0 for weight in level_weights(levels))
+
+
 def downsampled_targets(target: Tensor, shapes: Sequence[Sequence[int]]) -> list[Tensor]:
     """Sample a label map at the voxel centers of coarser grids of the same extent.
 
@@ -66,14 +75,20 @@ def downsampled_targets(target: Tensor, shapes: Sequence[Sequence[int]]) -> list
 
 
 def supervised_loss(
-    outputs: Sequence[Tensor], target: Tensor, labels: Labels, *, batch_dice: bool
+    outputs: Sequence[Tensor],
+    target: Tensor,
+    labels: Labels,
+    *,
+    batch_dice: bool,
+    levels: int | None = None,
+    ranks: Ranks = SINGLE,
 ) -> Tensor:
     """Return the weighted sum of the loss at every level.
 
     Parameters
     ----------
     outputs : sequence of (N, K, *spatial) tensor
-        Logits of each level, full resolution first.
+        Logits of each level, full resolution first; those without weight may be left out.
     target : (N, *spatial) integer tensor
         Label map at full resolution, on the device of the logits. Coarser levels sample it, ignored
         voxels too; regions are formed level by level.
@@ -81,6 +96,10 @@ def supervised_loss(
         What logits and target mean.
     batch_dice : bool
         See `segmentation_loss`.
+    levels : int, optional
+        Levels that the network has; as many as outputs if left out.
+    ranks : Ranks
+        The processes that share the batch.
 
     Returns
     -------
@@ -90,19 +109,26 @@ def supervised_loss(
     Raises
     ------
     UsageError
-        If there is no output, or the first one is not at the target's resolution.
+        If there is no output, one that has a weight is missing, or the first one is not at the
+        target's resolution.
     """
-    weights = level_weights(len(outputs))
+    weights = level_weights(len(outputs) if levels is None else levels)
+    used = [weight for weight in weights if weight > 0]
+    if not len(used) <= len(outputs) <= len(weights):
+        raise UsageError(
+            f"deep supervision: {len(outputs)} outputs of {len(weights)} levels; there must be "
+            f"{len(used)}, or all"
+        )
     if outputs[0].shape[2:] != target.shape[1:]:
         raise UsageError(
             f"deep supervision: the first output has spatial shape {tuple(outputs[0].shape[2:])}; "
             f"it must be the target's {tuple(target.shape[1:])}"
         )
-    used = [(out, weight) for out, weight in zip(outputs, weights, strict=True) if weight > 0]
-    targets = downsampled_targets(target, [out.shape[2:] for out, _ in used])
+    outputs = outputs[: len(used)]
+    targets = downsampled_targets(target, [output.shape[2:] for output in outputs])
     losses = [
-        weight * segmentation_loss(out, level, labels, batch_dice=batch_dice)
-        for (out, weight), level in zip(used, targets, strict=True)
+        weight * segmentation_loss(output, level, labels, batch_dice=batch_dice, ranks=ranks)
+        for weight, output, level in zip(used, outputs, targets, strict=True)
     ]
     return torch.stack(losses).sum()
 

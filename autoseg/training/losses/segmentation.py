@@ -1,19 +1,22 @@
 """Cross-entropy and Dice of logits against a label map, and their sum, the training loss.
 
 Labels exclude each other: softmax over all of them. Regions may overlap: a sigmoid each. Ignored
-voxels change neither loss nor gradient. Logits that are coarser than float32 are cast once; every
-sum is made in float32, because a patch has more voxels than float16 can count.
+voxels change neither loss nor gradient. All is computed in float32 at least, because a patch has
+more voxels than float16 can count. Where several processes share a batch, each gets the loss of the
+whole batch, with gradients of its own share: their sum over the processes is the whole gradient.
 """
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - its customary name
 from torch import Tensor
 
 from autoseg.core.labels import Labels
-from autoseg.training.losses.structures import annotated, check, members, structure_channels
+from autoseg.training.losses.sums import VoxelSums, voxel_sums
+from autoseg.training.ranks import SINGLE, Ranks
 
 
-def cross_entropy(logits: Tensor, target: Tensor, labels: Labels) -> Tensor:
+def cross_entropy(
+    logits: Tensor, target: Tensor, labels: Labels, *, ranks: Ranks = SINGLE
+) -> Tensor:
     """Return the mean of minus the log-probability of the truth over all voxels that count.
 
     Parameters
@@ -24,6 +27,8 @@ def cross_entropy(logits: Tensor, target: Tensor, labels: Labels) -> Tensor:
         Label map; ignored voxels hold ``labels.ignored``.
     labels : Labels
         What both mean.
+    ranks : Ranks
+        The processes that share the batch.
 
     Returns
     -------
@@ -36,19 +41,17 @@ def cross_entropy(logits: Tensor, target: Tensor, labels: Labels) -> Tensor:
     UsageError
         If the shapes do not belong together.
     """
-    check(logits, target, labels)
-    precise = _at_least_float32(logits)
-    if labels.regions:
-        return _region_cross_entropy(precise, target, labels)
-    counted = annotated(target, labels)
-    if counted is None or labels.ignored is None:
-        return F.cross_entropy(precise, target.long())
-    total = F.cross_entropy(precise, target.long(), ignore_index=labels.ignored, reduction="sum")
-    return total / counted.sum().clamp_min(1)
+    return _cross_entropy(voxel_sums(logits, target, labels), labels, ranks)
 
 
 def soft_dice(
-    logits: Tensor, target: Tensor, labels: Labels, *, batch: bool, smooth: float = 1e-5
+    logits: Tensor,
+    target: Tensor,
+    labels: Labels,
+    *,
+    batch: bool,
+    smooth: float = 1e-5,
+    ranks: Ranks = SINGLE,
 ) -> Tensor:
     """Return the mean Dice over the structures, with probabilities in place of a mask.
 
@@ -65,6 +68,8 @@ def soft_dice(
         taken for every sample, and structures that a sample lacks enter the mean.
     smooth : float
         Added to numerator and denominator: 1 for a structure that neither side has.
+    ranks : Ranks
+        The processes that share the batch.
 
     Returns
     -------
@@ -81,18 +86,11 @@ def soft_dice(
     Milletari et al. 2016 (doi:10.1109/3DV.2016.79), with the linear denominator of
     Drozdzal et al. 2016 (doi:10.1007/978-3-319-46976-8_19).
     """
-    check(logits, target, labels)
-    precise = _at_least_float32(logits)
-    probabilities = precise.sigmoid() if labels.regions else precise.softmax(1)
-    intersection, size = _overlaps(probabilities, target, labels)
-    if batch:
-        intersection, size = intersection.sum(1), size.sum(1)
-    # The floor guards the ratio where `smooth` is 0.
-    return ((2.0 * intersection + smooth) / (size + smooth).clamp_min(1e-8)).mean()
+    return _dice(voxel_sums(logits, target, labels), batch=batch, smooth=smooth, ranks=ranks)
 
 
 def segmentation_loss(
-    logits: Tensor, target: Tensor, labels: Labels, *, batch_dice: bool
+    logits: Tensor, target: Tensor, labels: Labels, *, batch_dice: bool, ranks: Ranks = SINGLE
 ) -> Tensor:
     """Return cross-entropy plus one minus Dice.
 
@@ -106,52 +104,41 @@ def segmentation_loss(
         What both mean.
     batch_dice : bool
         See ``batch`` of `soft_dice`.
+    ranks : Ranks
+        The processes that share the batch.
 
     Returns
     -------
     () tensor
         At least 0, and exactly 1 more than nnU-Net's loss, which subtracts Dice. (Of regions with
         an ignore label, nnU-Net's cross-entropy is larger by a factor: their number.)
+
+    Raises
+    ------
+    UsageError
+        If the shapes do not belong together or there is no foreground label.
     """
-    precise = _at_least_float32(logits)
-    dice = soft_dice(precise, target, labels, batch=batch_dice)
-    return cross_entropy(precise, target, labels) + (1.0 - dice)
+    sums = voxel_sums(logits, target, labels)
+    dice = _dice(sums, batch=batch_dice, smooth=1e-5, ranks=ranks)
+    return _cross_entropy(sums, labels, ranks) + (1.0 - dice)
 
 
-def _region_cross_entropy(logits: Tensor, target: Tensor, labels: Labels) -> Tensor:
-    """Mean over regions and voxels; one region at a time, as in `_overlaps`."""
-    counted = annotated(target, labels)
-    sums = []
-    for region, logit in zip(labels.regions, structure_channels(logits, labels), strict=True):
-        # log(1 + exp(-z)) inside and log(1 + exp(z)) outside: exact however sure the network is.
-        cost = F.softplus(torch.where(members(target, region), -logit, logit))
-        sums.append(_masked(cost, counted).sum())
-    voxels = target.numel() if counted is None else counted.sum().clamp_min(1)
-    return torch.stack(sums).sum() / (voxels * len(sums))
+def _cross_entropy(sums: VoxelSums, labels: Labels, ranks: Ranks) -> Tensor:
+    cost, voxels = ranks.reduce(torch.stack((sums.cost, sums.voxels))).unbind()
+    return cost / (voxels.clamp_min(1) * (len(labels.regions) or 1))
 
 
-def _overlaps(probabilities: Tensor, target: Tensor, labels: Labels) -> tuple[Tensor, Tensor]:
-    """Intersection, and sum of both sizes, per structure and sample: (structures, N) each.
-
-    One structure at a time: beside the probabilities only one byte per voxel and structure is kept
-    for the backward pass, where a one-hot target would take four.
-    """
-    counted = annotated(target, labels)
-    intersections, sizes = [], []
-    channels = structure_channels(probabilities, labels)
-    for structure, probability in zip(labels.structures, channels, strict=True):
-        inside = members(target, structure)
-        overlap = torch.where(inside, probability, 0.0)
-        intersections.append(overlap.flatten(1).sum(1))
-        # `sum` counts in integers, exact for any number of voxels.
-        size = _masked(probability, counted).flatten(1).sum(1) + inside.flatten(1).sum(1)
-        sizes.append(size)
-    return torch.stack(intersections), torch.stack(sizes)
+def _dice(sums: VoxelSums, *, batch: bool, smooth: float, ranks: Ranks) -> Tensor:
+    if batch:
+        overlaps = torch.stack((sums.intersection.sum(0), sums.size.sum(0)))
+        intersection, size = ranks.reduce(overlaps).unbind()
+        return _ratios(intersection, size, smooth).mean()
+    ratios = _ratios(sums.intersection, sums.size, smooth)
+    count = ratios.new_full((), ratios.numel())
+    total, count = ranks.reduce(torch.stack((ratios.sum(), count))).unbind()
+    return total / count
 
 
-def _masked(values: Tensor, mask: Tensor | None) -> Tensor:
-    return values if mask is None else torch.where(mask, values, 0.0)
-
-
-def _at_least_float32(logits: Tensor) -> Tensor:
-    return logits if logits.dtype == torch.float64 else logits.float()
+def _ratios(intersection: Tensor, size: Tensor, smooth: float) -> Tensor:
+    # The floor guards the ratio where `smooth` is 0.
+    return (2.0 * intersection + smooth) / (size + smooth).clamp_min(1e-8)

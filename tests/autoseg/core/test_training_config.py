@@ -7,7 +7,7 @@ import pytest
 from autoseg.core.errors import UsageError
 from autoseg.core.network_spec import Arch, Style
 from autoseg.core.plan import Configuration, Topology
-from autoseg.core.training_config import minutes_of, preset, training_decisions
+from autoseg.core.training_config import RECIPE, minutes_of, preset, training_decisions
 
 CONFIGURATION = Configuration(
     name="3d_fullres",
@@ -97,11 +97,11 @@ def test_unknown_preset_lists_the_known():
 
 
 def test_nnunets_recipe_needs_no_decision():
-    assert training_decisions(preset("full"), CONFIGURATION) == ()
+    assert training_decisions(RECIPE, CONFIGURATION) == ()
 
 
 def test_every_change_of_the_recipe_is_a_decision_with_both_values():
-    config = replace(preset("full"), epochs=7, learning_rate=0.5)
+    config = replace(RECIPE, epochs=7, learning_rate=0.5)
     found = {d.subject: (d.value, d.numbers) for d in training_decisions(config, CONFIGURATION)}
     assert found == {
         "3d_fullres.training.epochs": ("7", (("nnU-Net's recipe", "1000"),)),
@@ -110,7 +110,7 @@ def test_every_change_of_the_recipe_is_a_decision_with_both_values():
 
 
 def test_every_value_that_a_preset_changes_has_its_decision():
-    fast, full = preset("fast"), preset("full")
+    fast, full = preset("fast"), RECIPE
     changed = {
         field.name
         for field in fields(fast)
@@ -126,3 +126,26 @@ def test_every_value_that_a_preset_changes_has_its_decision():
 def test_a_negative_seed_is_refused():
     with pytest.raises(UsageError, match="seed is -1; it must be 0 or more"):
         replace(preset("full"), seed=-1)
+
+
+def test_the_title_says_what_it_is_trained_with():
+    assert preset("full").title == (
+        "preset full, 1000 epochs of 250 steps, sgd 0.01 polynomial, average 0.999, "
+        "full augmentation"
+    )
+    config = replace(
+        RECIPE, epochs=None, max_minutes=12.5, patience=30, seed=3, width_fraction=0.5,
+        transforms=("mine",), optimizer="adamw", schedule="one_cycle", augmentation="strong",
+    )  # fmt: skip
+    assert config.title == (
+        "preset full, 12.5 minutes, adamw 0.01 one_cycle, strong augmentation, mine, patience 30, "
+        "width 0.5, seed 3"
+    )
+
+
+@pytest.mark.parametrize("name", ["average_decay", "warmup_fraction"])
+@pytest.mark.parametrize("value", [-0.1, 1.0])
+def test_a_share_outside_of_0_to_1_is_refused(name, value):
+    message = f"{name.replace('_', '-')} is {value}; it must be from 0 to below 1"
+    with pytest.raises(UsageError, match=message):
+        replace(RECIPE, **{name: value})

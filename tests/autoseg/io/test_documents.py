@@ -29,6 +29,7 @@ from autoseg.core.fingerprint import (
 )
 from autoseg.core.folds import Fold, split_cases
 from autoseg.core.geometry import Box, Geometry
+from autoseg.core.initial import Initial, InitialFold
 from autoseg.core.labels import Labels, Region
 from autoseg.core.model import FoldRecord, ModelDescription, PreviousStage
 from autoseg.core.network_presets import PRESETS
@@ -45,6 +46,9 @@ from autoseg.pipeline.predict import PredictedCase, PredictionManifest
 from autoseg.pipeline.traced_steps import TracedStep, TracedSteps
 from autoseg.training.augmentation.policy import Policy
 from autoseg.training.checkpoint import Checkpoint
+from autoseg.training.compute import Compute
+from autoseg.training.ending import CoolDown
+from autoseg.training.origin import Environment, Origin
 from autoseg.training.step_time import StepTime, StepTimes
 from autoseg.training.validation import ValidatedCase
 from planners.budget import PlannerBudget
@@ -240,6 +244,19 @@ ROOTS = (
             configuration="3d_lowres", run="default", weights_digests=("ab" * 32, "cd" * 32)
         ),
     ),
+    Initial(
+        path="Task01/3d_fullres",
+        dataset="Task01",
+        configuration="3d_fullres",
+        model_digest="ef" * 32,
+        copied=60,
+        adapted=3,
+        fresh=8,
+        unused=2,
+        parameters=1000,
+        parameters_taken=875,
+    ),
+    InitialFold(fold=2, weights_digest="ab" * 32),
     StoredPrediction(name="a", key="0f", digest="ab" * 32),
     TracedSteps(steps=(TracedStep(key="ab12", step_bytes=2**32 + 1),)),
     StepTimes(
@@ -316,14 +333,23 @@ ROOTS = (
         ),
     ),
     Checkpoint(
-        file="state_00000250.safetensors",
         digest="ab" * 32,
-        key="0f",
+        origin=Origin(description="0f", fold=1, cases=(("a", "cd"),)),
         step=250,
         elapsed_s=12.5,
         scale=65536.0,
-        threads=2,
+        cool_down=CoolDown(step=200, fraction=0.5, steps=20),
+        environment=Environment(device="cpu", threads=2, versions=(("torch", "2.13.0"),)),
         history=({"epoch": 0.0, "train_loss": -0.25},),
+    ),
+    Compute(
+        kind="cpu",
+        precision="bfloat16",
+        channels_last=True,
+        compiled=False,
+        fused=False,
+        threads=2,
+        measured=(("float32", 0.5),),
     ),
 )
 """One realistic value of every document; together they hold every strict type."""

@@ -38,17 +38,35 @@ def test_device_that_the_machine_lacks_is_refused_with_a_way_out():
 
 
 @pytest.mark.parametrize(
-    ("autocast", "text", "scales"),
+    ("autocast", "ways", "text", "scales"),
     [
-        pytest.param(None, "cpu in float32", False, id="float32"),
-        pytest.param(torch.bfloat16, "cpu in bfloat16", False, id="bfloat16"),
-        pytest.param(torch.float16, "cpu in float16", True, id="float16"),
+        pytest.param(None, {}, "cpu in float32, channels last", False, id="float32"),
+        pytest.param(
+            torch.bfloat16,
+            {"channels_last": False, "compiled": True},
+            "cpu in bfloat16, compiled",
+            False,
+            id="bfloat16",
+        ),
+        pytest.param(
+            torch.float16,
+            {"fused": True},
+            "cpu in float16, channels last, fused optimizer",
+            True,
+            id="float16",
+        ),
     ],
 )
-def test_only_half_precision_needs_its_gradients_scaled(autocast, text, scales):
-    device = Device(torch_device=CPU, autocast=autocast)
+def test_device_says_how_it_computes_and_only_float16_needs_gradients_scaled(
+    autocast, ways, text, scales
+):
+    device = Device(torch_device=CPU, autocast=autocast, **ways)
     assert str(device) == text
     assert device.scales_gradients is scales
+
+
+def test_float32_is_had_by_asking_for_it():
+    assert choose_device("cpu/float32").autocast is None
 
 
 @pytest.mark.parametrize("autocast", [None, torch.bfloat16])
@@ -72,3 +90,18 @@ def test_placed_weights_lie_in_channels_last_order_and_are_the_same(axes, convol
     assert placed is convolution
     assert placed.weight.is_contiguous(memory_format=order)
     torch.testing.assert_close(placed.weight.detach(), before, rtol=0, atol=0)
+
+
+def test_placed_weights_lie_in_torchs_order_where_the_device_wants_that():
+    convolution = nn.Conv3d(3, 4, 3).to(memory_format=torch.channels_last_3d)
+    device = Device(torch_device=CPU, autocast=None, channels_last=False)
+    assert place_network(convolution, device, axes=3).weight.is_contiguous()
+
+
+# Torch warns of itself when its compiler is loaded.
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")
+def test_compiled_weights_keep_their_names():
+    device = Device(torch_device=CPU, autocast=None, compiled=True)
+    placed = place_network(nn.Sequential(nn.Conv2d(1, 2, 3)), device, axes=2)
+    assert placed._compiled_call_impl is not None  # nothing is compiled before the first call
+    assert list(placed.state_dict()) == ["0.weight", "0.bias"]

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.nn.functional import conv3d, leaky_relu
 
-from autoseg.networks.units import SLOPE, ConvUnit, ResidualBlock, initialize
+from autoseg.networks.units import SLOPE, ConvUnit, ResidualBlock, initialize, upsample
 
 
 def noise(*shape, seed=0):
@@ -90,3 +90,28 @@ def test_weights_have_the_deviation_of_kaiming_for_the_slope():
     assert unit.conv.weight.std().item() == pytest.approx(expected, rel=0.02)
     assert unit.conv.weight.mean().item() == pytest.approx(0, abs=0.01 * expected)
     assert not unit.conv.bias.any()
+
+
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last_3d])
+def test_upsampling_is_a_transposed_convolution_with_its_gradients(order):
+    transposed = nn.ConvTranspose3d(4, 3, (2, 1, 2), (2, 1, 2)).to(memory_format=order)
+    initialized(transposed)
+    transposed.bias.data = noise(3, seed=2)
+    x, of_loss = noise(2, 4, 3, 5, 4).requires_grad_(), noise(2, 3, 6, 5, 8, seed=3)
+    found, expected = upsample(transposed, x), transposed(x)
+    torch.testing.assert_close(found, expected)
+    wanted = (x, *transposed.parameters())
+    for one, other in zip(
+        torch.autograd.grad(found, wanted, of_loss),
+        torch.autograd.grad(expected, wanted, of_loss),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_upsampling_in_bfloat16_stays_in_it():
+    transposed = nn.ConvTranspose2d(2, 3, (2, 1), (2, 1))
+    with torch.autocast("cpu", torch.bfloat16):
+        found, expected = upsample(transposed, noise(1, 2, 5, 4)), transposed(noise(1, 2, 5, 4))
+    assert found.dtype == expected.dtype == torch.bfloat16
+    torch.testing.assert_close(found, expected, rtol=2**-7, atol=2**-7)

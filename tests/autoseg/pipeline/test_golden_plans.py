@@ -98,7 +98,7 @@ def test_plans_for_a_memory_are_the_reviewed_ones(dataset, gib):
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
-def test_no_patch_is_smaller_than_that_of_nnunet_but_where_its_own_would_not_fit(dataset):
+def test_no_patch_is_smaller_than_that_of_nnunet(dataset):
     golden = json.loads((GOLDEN / f"{dataset}.json").read_text())
     theirs, ours = golden["nnunet"]["ExperimentPlanner"], golden["autoseg"]["no memory given"]
 
@@ -109,5 +109,4 @@ def test_no_patch_is_smaller_than_that_of_nnunet_but_where_its_own_would_not_fit
         and prod(ours[name]["patch_size"]) < prod(theirs[name]["patch_size"])
     }
 
-    # 118 labels: logits and their gradients outweigh the network.
-    assert smaller == ({"3d_fullres"} if dataset == "whole-body" else set())
+    assert smaller == set()

@@ -1,14 +1,13 @@
-import threading
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from autoseg.core.errors import DamagedError
 from autoseg.training.augmentation.policy import FULL, LIGHT, NONE, Policy
-from autoseg.training.batches import BatchSource, read_samples, stream
+from autoseg.training.batches import BatchSource, augment_patches, read_patches, read_samples
 
-CPU = torch.device("cpu")
 ADDRESSES = [(epoch, step) for epoch in range(2) for step in range(3)]
 
 
@@ -46,8 +45,8 @@ def source_of(case_of):
     return build
 
 
-def batches(source, addresses=ADDRESSES, **options):
-    return [(b.images, b.targets) for b in stream(source, addresses, CPU, **options)]
+def batches(source, addresses=ADDRESSES):
+    return [augment_patches(source, read_patches(source, *address)) for address in addresses]
 
 
 def assert_same(first, second):
@@ -56,23 +55,20 @@ def assert_same(first, second):
 
 
 @pytest.mark.parametrize("policy", [LIGHT, FULL], ids=["light", "full"])
-def test_threads_and_reading_ahead_never_change_a_batch(source_of, policy):
+def test_an_address_always_gives_the_same_batch(source_of, policy):
     source = source_of(policy=policy)
-    expected = batches(source, threads=1, ahead=1)
-    assert_same(batches(source, threads=4, ahead=9), expected)
-    assert_same(batches(source, threads=3, ahead=2), expected)
+    assert_same(batches(source, ADDRESSES[::-1])[::-1], batches(source))
 
 
-def test_batches_come_in_the_order_of_their_addresses(source_of):
-    source = source_of(policy=FULL)
-    backwards = batches(source, ADDRESSES[::-1])
-    alone = [batches(source, [address])[0] for address in ADDRESSES]
-    assert_same(backwards[::-1], alone)
-
-
-def test_stream_that_starts_later_gives_the_same_batches(source_of):
+def test_slots_of_a_shared_batch_are_those_of_the_whole(source_of):
     source = source_of(policy=LIGHT)
-    assert_same(batches(source, ADDRESSES[4:]), batches(source)[4:])
+    whole = batches(source)
+    first, second = (batches(replace(source, slots=s)) for s in (range(1), range(1, 3)))
+    together = [
+        tuple(torch.cat(halves) for halves in zip(*pair, strict=True))
+        for pair in zip(first, second, strict=True)
+    ]
+    assert_same(together, whole)
 
 
 @pytest.mark.parametrize("change", [{"seed": 6}, {"fold": 1}, {"purpose": "validation"}])
@@ -82,10 +78,6 @@ def test_seed_fold_and_purpose_give_other_patches(source_of, change):
         batches(s, [(0, 0)])[0] for s in (source, replace(source, **change))
     )
     assert not torch.equal(images, others)
-
-
-def test_no_address_gives_no_batch(source_of):
-    assert batches(source_of(), []) == []
 
 
 def test_batch_has_its_shapes_and_types(source_of):
@@ -216,17 +208,27 @@ def test_zoomed_out_and_turned_batch_shows_what_lies_around_its_patch(
         torch.testing.assert_close(means, torch.full((3,), middle), atol=1e-3, rtol=0)
 
 
-def test_stream_that_is_left_early_ends_its_threads(source_of):
-    def readers():
-        return [t for t in threading.enumerate() if t.name.startswith("read-patches")]
-
-    running = stream(source_of(), ADDRESSES, CPU, threads=3)
-    next(running)
-    assert readers()
-    running.close()
-    assert not readers()
+def test_patches_share_the_memory_of_what_was_read(source_of):
+    patches = read_patches(source_of(), 0, 0)
+    assert [image.shape for image in patches.images] == [(2, 6, 10, 8)] * 3
+    assert {labels.dtype for labels in patches.segmentations} == {torch.uint8}
+    assert (patches.masks, patches.previous) == ((), ())
 
 
-def test_error_while_reading_reaches_the_training(case_of, source_of):
-    with pytest.raises(ValueError, match="zip"):  # a 3D patch of a 2D case
+def test_any_error_while_reading_names_the_case(case_of, source_of):
+    with pytest.raises(ValueError, match="zip") as raised:  # a 3D patch of a 2D case
         batches(source_of(cases=(case_of("flat", np.ones((5, 6), np.uint8)),)))
+    assert raised.value.__notes__ == ["while a patch of case 'flat' was made"]
+
+
+def test_case_that_is_damaged_after_it_was_opened_is_named(case_of, source_of, tmp_path):
+    segmentation, image = striped((20, 31, 40))
+    source = source_of(cases=(case_of("torn", segmentation, image=image),))
+    file = tmp_path / "cases" / "torn.image.b2nd"
+    data = bytearray(file.read_bytes())
+    with file.open("r+b") as opened:  # in place: what is mapped already changes
+        opened.seek(200)
+        opened.write(bytes(255 ^ byte for byte in data[200:-200]))
+    with pytest.raises(DamagedError, match="case 'torn': a patch cannot be read: ") as raised:
+        batches(source)
+    assert raised.value.cases == ("torn",)

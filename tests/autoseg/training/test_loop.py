@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from autoseg.core.errors import DamagedError, InterruptedRun, TrainingError, UsageError
+from autoseg.core.errors import InterruptedRun, TrainingError, UsageError
 from autoseg.core.labels import Labels, Region
-from autoseg.core.training_config import PRESETS, TrainingConfig
+from autoseg.core.training_config import PRESETS
 from autoseg.networks.device import Device
 from autoseg.training import checkpoint
-from autoseg.training.batches import stream
-from autoseg.training.loop import fraction_done, learning_rate, patch_scores, train_fold
+from autoseg.training.batches import Batch, augment_patches, read_patches
+from autoseg.training.ending import STOP_FILE
+from autoseg.training.loop import train_fold
+from autoseg.training.scores import better_weights, patch_scores
+from autoseg.training.sitting import learning_rate
 from autoseg.training.state import make_state
 
 HALF = Device(torch_device=torch.device("cpu"), autocast=torch.bfloat16)
@@ -33,8 +36,29 @@ def nothing(report):
     """Listen to nothing."""
 
 
-def train(setup, listener=nothing, *, started=None):
-    return train_fold(setup, started=monotonic() if started is None else started, listener=listener)
+def train(setup, listener=nothing, *, started=None, told=None):
+    return train_fold(
+        setup,
+        started=monotonic() if started is None else started,
+        listener=listener,
+        save_every_s=0.0,  # after every step
+        tell=None if told is None else lambda name, text: told.append((name, text)),
+    )
+
+
+def batch_of(source, epoch, step):
+    images, targets = augment_patches(source, read_patches(source, epoch, step))
+    return Batch(images=images, targets=targets, waited_s=0.0)
+
+
+def patch_scores_of(setup, state, epoch):
+    with setup.open_feed() as feed:
+        return patch_scores(setup, state, feed, epoch)
+
+
+def latest(setup):
+    """Return the step of the latest checkpoint; None where there is none."""
+    return next(iter(checkpoint.steps(setup.folder)), None)
 
 
 def after(steps, act):
@@ -80,7 +104,7 @@ def losses(state):
     [
         pytest.param(send(signal.SIGINT), InterruptedRun, 5, id="sigint"),
         pytest.param(send(signal.SIGTERM), InterruptedRun, 5, id="sigterm"),
-        pytest.param(kill, KeyboardInterrupt, 3, id="killed"),
+        pytest.param(kill, KeyboardInterrupt, 4, id="killed"),
     ],
 )
 @pytest.mark.parametrize(
@@ -97,7 +121,7 @@ def test_interrupted_training_ends_in_the_same_weights(
     undisturbed = train(elsewhere(setup, tmp_path / "undisturbed"))
     with pytest.raises(error):
         train(setup, after(5, stop))  # in the middle of the second epoch of 3 steps
-    assert checkpoint.find(setup.folder).step == steps_kept
+    assert latest(setup) == steps_kept
     resumed = train(setup)
     assert resumed.step == undisturbed.step == 9
     assert_same_weights(resumed, undisturbed)
@@ -186,25 +210,6 @@ def test_learning_rate_of_the_presets(name, fraction, rate):
     assert learning_rate(PRESETS[name], fraction) == pytest.approx(rate, rel=1e-4, abs=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("epochs", "max_minutes", "step", "elapsed_s", "fraction"),
-    [
-        pytest.param(4, None, 0, 1e9, 0.0, id="steps-only-start"),
-        pytest.param(4, None, 10, 0.0, 0.25, id="steps-only"),
-        pytest.param(4, None, 41, 0.0, 1.0, id="never-above-1"),
-        pytest.param(None, 2.0, 999, 30.0, 0.25, id="time-only"),
-        pytest.param(None, 2.0, 0, 121.0, 1.0, id="time-is-over"),
-        pytest.param(4, 2.0, 10, 60.0, 0.5, id="time-is-further"),
-        pytest.param(4, 2.0, 30, 60.0, 0.75, id="steps-are-further"),
-    ],
-)
-def test_fraction_done(epochs, max_minutes, step, elapsed_s, fraction):
-    config = TrainingConfig(
-        preset="test", epochs=epochs, steps_per_epoch=10, max_minutes=max_minutes
-    )
-    assert fraction_done(config, step, elapsed_s) == fraction
-
-
 def test_time_budget_ends_the_training(setup_of):
     setup = setup_of(epochs=None, max_minutes=0.4 / 60, steps_per_epoch=2)
     reports = []
@@ -236,7 +241,7 @@ def test_training_without_time_for_a_step_is_refused(setup_of):
     with pytest.raises(InterruptedRun, match=r"fold 0: 11\.0 minutes had passed.*take 10") as error:
         train(setup, started=monotonic() - 660)
     assert "--max-minutes" in error.value.hint
-    assert checkpoint.find(setup.folder) is None
+    assert latest(setup) is None
 
 
 def test_second_signal_stops_at_once_and_the_saved_epoch_stays(setup_of):
@@ -248,7 +253,7 @@ def test_second_signal_stops_at_once_and_the_saved_epoch_stays(setup_of):
 
     with pytest.raises(KeyboardInterrupt):
         train(setup, after(4, twice))
-    assert checkpoint.find(setup.folder).step == 3
+    assert latest(setup) == 3
 
 
 def test_signals_are_handled_as_before_when_the_training_is_over(setup_of):
@@ -270,42 +275,181 @@ def test_training_runs_in_a_thread_that_gets_no_signals(setup_of):
     assert states[0].step == 3
 
 
-def test_checkpoint_of_another_training_is_refused(setup_of):
+def test_checkpoint_of_other_settings_is_refused(setup_of):
     train(setup_of(epochs=1))
     with pytest.raises(UsageError, match="fold_0: holds a training with another plan") as error:
         train(setup_of(epochs=2))
     assert error.value.rule == "E-RUN-78"
 
 
-def test_damaged_checkpoint_is_refused_by_name(setup_of):
+def test_checkpoint_of_changed_data_is_refused_by_case(setup_of, case_of):
     setup = setup_of(epochs=1)
     train(setup)
-    path = setup.folder / "state_00000003.safetensors"
+    changed = replace(setup.cases[1], previous_key="another first stage")
+    with pytest.raises(UsageError, match=r"another preprocessed data: changed two$"):
+        train(replace(setup, cases=(setup.cases[0], changed)))
+    more = case_of("four", np.ones((10, 17, 14), np.uint8))
+    with pytest.raises(
+        UsageError, match=r"another set of cases: new four; set of cases: gone two$"
+    ):
+        train(replace(setup, cases=(setup.cases[0], more)))
+
+
+def test_other_threads_are_noted_and_the_training_goes_on(setup_of):
+    setup = setup_of(epochs=2)
+    with pytest.raises(InterruptedRun):
+        train(setup, after(2, send(signal.SIGTERM)))
+    torch.set_num_threads(2)
+    told = []
+    assert train(setup, told=told).step == 6
+    ((name, text),) = told
+    assert name == "warning"
+    assert text.startswith("threads was 1 and is 2 now: the training goes on, but not bit for bit")
+
+
+def test_damaged_checkpoint_falls_back_and_ends_in_the_same_weights(setup_of, tmp_path):
+    setup = setup_of(epochs=2)
+    undisturbed = train(elsewhere(setup, tmp_path / "undisturbed"))
+    with pytest.raises(KeyboardInterrupt):
+        train(setup, after(5, kill))
+    path = setup.folder / "state_00000004.safetensors"
     data = bytearray(path.read_bytes())
     data[len(data) // 3] ^= 1
     path.write_bytes(data)
-    with pytest.raises(DamagedError, match=r"fold_0/state_00000003\.safetensors: its digest"):
-        train(setup)
+    told = []
+    resumed = train(setup, told=told)
+    assert_same_weights(resumed, undisturbed)
+    assert losses(resumed) == losses(undisturbed)
+    ((_, text),) = told
+    assert "fold_0/state_00000004.safetensors: its digest differs" in text
+    assert text.endswith("going on from step 3")
 
 
-def test_loss_that_is_no_number_ends_the_training_and_keeps_the_last_checkpoint(setup_of, case_of):
-    setup = setup_of(epochs=1)
+def test_losses_that_are_no_number_end_the_training_by_name_after_one_return(setup_of, case_of):
+    setup = setup_of(epochs=2)
+    good = train(replace(setup, folder=setup.folder / "good"))
     segmentation = np.ones((10, 17, 14), np.uint8)
     broken = case_of("broken", segmentation, image=np.full((1, 10, 17, 14), np.nan))
-    with pytest.raises(TrainingError, match="fold 0, epoch 0: the loss is nan") as error:
-        train(replace(setup, cases=(broken,)))
+    told = []
+    with pytest.raises(
+        TrainingError, match=r"fold 0, epoch 0, step 2 \(broken\): loss nan"
+    ) as error:
+        train(replace(setup, cases=(broken,)), told=told)
     assert error.value.rule == "E-RUN-70"
-    assert checkpoint.find(setup.folder) is None
+    assert "extreme intensities in broken" in error.value.hint
+    assert [name for name, _ in told] == [*["warning"] * 3, "rollback", *["warning"] * 3]
+    assert "going back to step 0 with 0.5 of the learning rate" in told[3][1]
+    assert good.step == 6
+
+
+def test_a_step_of_a_broken_case_is_skipped_and_the_others_are_made(setup_of, case_of):
+    setup = setup_of(epochs=2, steps_per_epoch=8, learning_rate=0.02, optimizer="adamw")
+    segmentation = np.ones((10, 17, 14), np.uint8)
+    broken = case_of("broken", segmentation, image=np.full((1, 10, 17, 14), np.nan))
+    told = []
+    state = train(replace(setup, cases=(*setup.cases, broken)), told=told)
+    assert state.step == 16
+    assert all(torch.isfinite(value).all() for value in state.network.state_dict().values())
+    names = {name for name, _ in told}
+    assert names == {"warning"}
+    assert all("broken" in text for _, text in told)
+    assert sum(row.get("skipped_steps", 0) for row in state.history) >= len(told) > 0
+    assert losses(state)[-1] < losses(state)[0]
+
+
+def test_a_stop_file_ends_the_training_with_the_rate_at_its_end(setup_of):
+    setup = setup_of(epochs=100, steps_per_epoch=10, learning_rate=0.5)
+    reports, told = [], []
+
+    def listen(report):
+        if not report.epoch_is_complete:
+            reports.append(report)
+            if len(reports) == 20:
+                (setup.folder / STOP_FILE).touch()
+
+    state = train(setup, listen, told=told)
+    # 20 steps were made, a tenth of them is the cool-down: 2 more, in the middle of an epoch.
+    assert state.step == 22
+    assert told == [
+        ("stop", "a file STOP is there: the learning rate falls to its end within 2 steps")
+    ]
+    rates = [report.values["learning_rate"] for report in reports[-3:]]
+    # 0.02 of the training was done; in the middle of the 2 steps 1/4 and 3/4 of the rest are.
+    shares = [1 - 19.5 / 1000, 0.75 * 0.98, 0.25 * 0.98]
+    np.testing.assert_allclose(rates, [0.5 * share**0.9 for share in shares])
+    assert state.history[-1]["step"] == 22
+
+
+def test_a_cool_down_goes_on_when_it_was_interrupted(setup_of, tmp_path):
+    setup = setup_of(epochs=100, steps_per_epoch=10)
+
+    def run(setup, steps):
+        (setup.folder / STOP_FILE).parent.mkdir(parents=True, exist_ok=True)
+        return train(setup, after(steps, (setup.folder / STOP_FILE).touch))
+
+    undisturbed = run(elsewhere(setup, tmp_path / "undisturbed"), 30)
+    reports = []
+
+    def listen(report):
+        if not report.epoch_is_complete:
+            reports.append(report)
+            if len(reports) == 30:
+                (setup.folder / STOP_FILE).touch()
+            if len(reports) == 32:
+                kill()
+
+    with pytest.raises(KeyboardInterrupt):
+        train(setup, listen)
+    (setup.folder / STOP_FILE).unlink()  # it was heard
+    resumed = train(setup)
+    assert resumed.step == undisturbed.step == 33
+    assert_same_weights(resumed, undisturbed)
+
+
+def test_patience_ends_a_training_that_learns_no_more(setup_of):
+    setup = setup_of(epochs=50, steps_per_epoch=4, patience=3, learning_rate=1e-9)
+    told = []
+    state = train(setup, told=told)
+    ((name, text),) = told
+    assert name == "stop"
+    assert text.startswith("3 epochs brought no better Dice: the learning rate falls to its end")
+    assert 4 <= len(state.history) < 20
+
+
+def test_the_better_of_weights_and_average_is_the_model(setup_of):
+    setup = setup_of(epochs=4, steps_per_epoch=10, optimizer="adamw", learning_rate=0.02)
+    state = train(setup)
+    assert better_weights(setup, state) == (state.network, "the last weights")
+    averaging = setup_of(
+        epochs=4, steps_per_epoch=10, optimizer="adamw", learning_rate=0.02, average_decay=0.9
+    )
+    state = train(elsewhere(averaging, setup.folder / "averaging"))
+    row = state.history[-1]
+    assert 0 < row["average_pseudo_dice"] <= 1
+    assert not torch.equal(state.average.heads[0].weight, state.network.heads[0].weight)
+    kept = {name: value.clone() for name, value in state.network.state_dict().items()}
+    with torch.no_grad():
+        for weight in state.network.parameters():
+            weight.zero_()
+    network, reason = better_weights(averaging, state)
+    assert network is state.average
+    assert reason.startswith("the averaged weights (Dice on 20 batches of validation patches: ave")
+    state.network.load_state_dict(kept)
+    with torch.no_grad():
+        for weight in state.average.parameters():
+            weight.zero_()
+    network, reason = better_weights(averaging, state)
+    assert network is state.network
+    assert reason.startswith("the last weights (Dice on 20 batches")
 
 
 def test_patch_scores_are_dice_over_all_validation_patches(setup_of):
     setup = setup_of(validation_steps=3)
     state = make_state(setup.fresh_network(), setup.description.training, setup.device)
-    scores = patch_scores(setup, state, 4)
+    scores = patch_scores_of(setup, state, 4)
     predicted, targets = [], []
-    for batch in stream(
-        setup.source("validation"), [(4, k) for k in range(3)], torch.device("cpu")
-    ):
+    for step in range(3):
+        batch = batch_of(setup.source("validation"), 4, step)
         with torch.no_grad():
             predicted.append(state.network(batch.images)[0].argmax(1).numpy())
         targets.append(batch.targets.numpy())
@@ -324,11 +468,10 @@ def test_patch_scores_of_regions_leave_out_ignored_voxels(setup_of, case_of):
     case_of("three", segmentation, labels=REGIONS)
     setup = setup_of(labels=REGIONS, validation_steps=3)
     state = make_state(setup.fresh_network(), setup.description.training, setup.device)
-    scores = patch_scores(setup, state, 4)
+    scores = patch_scores_of(setup, state, 4)
     shared, sizes = np.zeros(2), np.zeros(2)
-    for batch in stream(
-        setup.source("validation"), [(4, k) for k in range(3)], torch.device("cpu")
-    ):
+    for step in range(3):
+        batch = batch_of(setup.source("validation"), 4, step)
         with torch.no_grad():
             p = state.network(batch.images)[0].sigmoid().numpy() > 0.5
         t = batch.targets.numpy()
@@ -365,8 +508,10 @@ def test_scores_are_left_out_where_no_validation_is_asked_for(setup_of):
     assert set(train(setup).history[0]) == {
         "epoch",
         "step",
+        "elapsed_s",
         "learning_rate",
         "wait_fraction",
+        "step_s",
         "train_loss",
         "epoch_s",
     }

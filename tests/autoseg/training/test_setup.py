@@ -7,7 +7,7 @@ from autoseg.core.errors import DamagedError
 from autoseg.core.folds import Fold
 from autoseg.networks.device import Device
 from autoseg.training.augmentation.policy import LIGHT, NONE
-from autoseg.training.batches import stream
+from autoseg.training.batches import augment_patches, read_patches
 from autoseg.training.losses.deep_supervision import supervised_loss
 from autoseg.training.setup import gather_fold
 
@@ -49,9 +49,9 @@ def test_network_has_the_channels_labels_and_width_of_its_description(setup_of):
     assert [stage[0].conv.out_channels for stage in network.encoder] == [4, 8]
 
 
-def test_key_stays_for_the_same_and_changes_with_whatever_counts(setup_of):
+def test_origin_stays_for_the_same_and_changes_with_whatever_counts(setup_of):
     setup = setup_of()
-    assert setup.key == setup_of().key
+    assert setup.origin == setup_of().origin
     renewed = replace(setup.cases[0], record=replace(setup.cases[0].record, key="made from others"))
     others = [
         setup_of(number=1),
@@ -61,7 +61,7 @@ def test_key_stays_for_the_same_and_changes_with_whatever_counts(setup_of):
         replace(setup, cases=(renewed, setup.cases[1])),
         replace(setup, cases=setup.cases[:1]),
     ]
-    assert len({setup.key, *(other.key for other in others)}) == 7
+    assert len({setup.origin, *(other.origin for other in others)}) == 7
 
 
 def test_case_that_is_missing_is_named(setup_of, tmp_path):
@@ -108,14 +108,14 @@ def test_gradients_in_half_precision_are_those_of_float32(setup_of, patch_size, 
     for device in (HALF, replace(HALF, autocast=None)):
         setup = setup_of(device=device, patch_size=patch_size, features=features)
         labels = setup.description.dataset.labels
-        network = setup.fresh_network()
+        network, source = setup.fresh_network(), setup.source("training")
         # Of one batch, the gradients of 16 norm weights may cancel: of 12 batches, two were off by
         # more than 0.3 there. Those of several batches are added up.
-        addresses = [(0, step) for step in range(6)]
-        for batch in stream(setup.source("training"), addresses, setup.device.torch_device):
+        for step in range(6):
+            images, target = augment_patches(source, read_patches(source, 0, step))
             with setup.device.precision():
-                outputs = network(batch.images, network.supervised_levels)
-            supervised_loss(outputs, batch.targets, labels, batch_dice=False).backward()
+                outputs = network(images, network.supervised_levels)
+            supervised_loss(outputs, target, labels, batch_dice=False).backward()
         gradients.append(
             {
                 name: weights.grad.clone()

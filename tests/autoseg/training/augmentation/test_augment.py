@@ -7,8 +7,9 @@ import torch
 
 from autoseg.core.errors import UsageError
 from autoseg.training.augmentation.augment import Augmentation, augment, draw_augmentation
-from autoseg.training.augmentation.intensity import Blur, Brightness, Gamma, LowResolution, Noise
+from autoseg.training.augmentation.intensity import Brightness, Gamma, Noise
 from autoseg.training.augmentation.mirror import Mirror
+from autoseg.training.augmentation.neighborhood import Blur, LowResolution
 from autoseg.training.augmentation.policy import FULL, LIGHT, NONE
 from autoseg.training.augmentation.spatial import Spatial
 
@@ -88,7 +89,7 @@ def test_everything_happens_as_often_as_the_policy_says():
         yield from (f"mirror {axis}" for axis in (a.mirror.axes if a.mirror else ()))
         if spatial and any(spatial.angles):
             yield "rotation"
-        if spatial and spatial.factor != 1.0:
+        if spatial and spatial.factors[0] != 1.0:
             yield "scaling"
 
     found = [kind for a in drawn for kind in kinds(a)]
@@ -182,7 +183,7 @@ def test_image_and_labels_are_mirrored_together():
 def test_mask_turns_and_mirrors_along_and_zeroes_flagged_channels_only():
     image, segmentation, mask = sample((8, 8))
     drawn = nothing(
-        spatial=Spatial(angles=(pi / 2,), factor=1.0),
+        spatial=Spatial(angles=(pi / 2,), factors=(1.0, 1.0)),
         intensity=(Brightness(factors=(1.0, 1.0)),),
         mirror=Mirror(axes=(0,)),
     )

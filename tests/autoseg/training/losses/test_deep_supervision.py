@@ -8,6 +8,7 @@ from autoseg.training.losses.deep_supervision import (
     downsampled_targets,
     level_weights,
     supervised_loss,
+    weighted_levels,
 )
 from autoseg.training.losses.segmentation import segmentation_loss
 
@@ -25,6 +26,11 @@ LABELS = Labels(names=("background", "organ", "tumor"))
 )
 def test_weights_halve_and_the_last_level_is_left_out(levels, expected):
     assert level_weights(levels) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("levels", "expected"), [(1, 1), (2, 1), (3, 2), (6, 5)])
+def test_all_levels_but_the_last_of_several_have_a_weight(levels, expected):
+    assert weighted_levels(levels) == expected
 
 
 def test_no_level_is_refused():
@@ -88,6 +94,21 @@ def test_last_level_is_never_computed():
     assert outputs[0].grad.abs().sum() > 0
     assert outputs[1].grad.abs().sum() > 0
     assert outputs[2].grad is None
+
+
+@pytest.mark.parametrize("batch_dice", [True, False])
+def test_level_without_weight_may_be_left_out(batch_dice):
+    outputs, target = levels()
+    whole = supervised_loss(outputs, target, LABELS, batch_dice=batch_dice)
+    assert whole == supervised_loss(outputs[:2], target, LABELS, batch_dice=batch_dice, levels=3)
+
+
+@pytest.mark.parametrize("number", [2, 3])
+def test_level_with_a_weight_must_be_there(number):
+    outputs, target = levels()
+    message = f"1 outputs of {number + 1} levels; there must be {number}, or all"
+    with pytest.raises(UsageError, match=message):
+        supervised_loss(outputs[:1], target, LABELS, batch_dice=True, levels=number + 1)
 
 
 def test_single_output_is_the_plain_loss():

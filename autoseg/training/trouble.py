@@ -1,0 +1,116 @@
+"""Steps whose loss is no number, and devices that fail: what is skipped, undone, or told."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import isfinite
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from autoseg.core.errors import InterruptedRun, ResourceError, TrainingError
+from autoseg.training.batches import BatchSource
+from autoseg.training.sampling import generator
+
+MOST_SKIPPED: Final = 20
+"""Steps in a row that may be skipped: a loss scale needs up to 16 to come down from 2**16."""
+LOOKED_AT_ONCE: Final = 20
+"""Steps whose losses are fetched together from an accelerator, which must not wait for the host."""
+ROLLED_BACK_RATE: Final = 0.5
+"""Factor of the learning rate after a training went back to a checkpoint."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skipped:
+    """A step whose loss or gradient was no number; it changed nothing."""
+
+    epoch: int
+    """Its epoch."""
+    step: int
+    """Its step within the epoch."""
+    loss: float
+    """The loss."""
+    norm: float
+    """Norm of the gradient."""
+    cases: tuple[str, ...]
+    """Cases that its patches came from."""
+
+    def __str__(self) -> str:
+        what = f"gradient norm {self.norm}" if isfinite(self.loss) else f"loss {self.loss}"
+        return f"epoch {self.epoch}, step {self.step} ({', '.join(self.cases)}): {what}"
+
+
+def find_skipped(
+    source: BatchSource, addresses: Sequence[tuple[int, int]], losses: Tensor, norms: Tensor
+) -> list[Skipped]:
+    """Return the steps whose loss or gradient norm is not finite.
+
+    Parameters
+    ----------
+    source : BatchSource
+        What their patches were drawn from.
+    addresses : sequence of (epoch, step)
+        The steps.
+    losses, norms : (steps,) tensor
+        What they gave; fetched from the device.
+    """
+    found = []
+    rows = torch.stack([losses.float(), norms.float()], dim=1).tolist()
+    for (epoch, step), (loss, norm) in zip(addresses, rows, strict=True):
+        if not (isfinite(loss) and isfinite(norm)):
+            cases = drawn_cases(source, epoch, step)
+            found.append(Skipped(epoch=epoch, step=step, loss=loss, norm=norm, cases=cases))
+    return found
+
+
+def drawn_cases(source: BatchSource, epoch: int, step: int) -> tuple[str, ...]:
+    """Return the names of the cases that a batch is drawn from, each once, in order."""
+    names = []
+    for slot in range(source.batch_size):
+        rng = generator(
+            source.seed, fold=source.fold, purpose=source.purpose, epoch=epoch, step=step, slot=slot
+        )
+        names.append(source.cases[int(rng.integers(len(source.cases)))].record.name)
+    return tuple(dict.fromkeys(names))
+
+
+def no_number(fold: int, skipped: Sequence[Skipped]) -> TrainingError:
+    """Return the error of a training whose loss stays no number although it went back once."""
+    cases = dict.fromkeys(name for each in skipped for name in each.cases)
+    return TrainingError(
+        f"fold {fold}, {skipped[-1]}; {len(skipped)} steps were skipped, the training went back to "
+        "a checkpoint once and came to the same",
+        rule="E-RUN-70",
+        hint=f"look for extreme intensities in {', '.join(list(cases)[:5])} (autoseg check); or "
+        "train another --run with a lower --learning-rate",
+    )
+
+
+@contextmanager
+def device_failures(fold: int, device: str) -> Iterator[None]:
+    """Turn the failures of an accelerator into what a person or a scheduler can act on.
+
+    Raises
+    ------
+    ResourceError
+        E-RES-65 if its memory is too small.
+    InterruptedRun
+        If it is lost: what is saved goes on elsewhere, or when it is back.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise ResourceError(
+            f"fold {fold}: the memory of {device} is too small or in use by others "
+            f"({str(error).splitlines()[0][:160]})",
+            rule="E-RES-65",
+            hint="end other programs on it; or plan for less, such as autoseg plan "
+            "--gpu-memory-gib 6 --plan small, and train with --plan small",
+        ) from error
+    except torch.AcceleratorError as error:
+        raise InterruptedRun(
+            f"fold {fold}: {device} was lost ({str(error).splitlines()[0][:160]}); the last "
+            "checkpoint is kept",
+            hint="run the same command again when the device is back, or with another --device",
+        ) from error
