@@ -143,8 +143,8 @@ def _train_side_by_side(
 ) -> dict[str, object]:
     """Train folds on several devices, missing ones of a cascade's previous stage first."""
     from autoseg.pipeline.cascade import missing_folds
+    from autoseg.pipeline.fold import check_request
     from autoseg.pipeline.side_by_side import train_side_by_side
-    from autoseg.pipeline.train import check_request
 
     devices = training.device.split(",")
     if len(folds) == 1:
@@ -184,7 +184,7 @@ def _refuse_training_options() -> None:
 def _offer_previous(training: "Training", folds: Sequence[int]) -> bool:
     """Ask a person at a terminal whether to train what is missing of the previous stage."""
     from autoseg.pipeline.cascade import missing_folds
-    from autoseg.pipeline.train import check_request
+    from autoseg.pipeline.fold import check_request
 
     if not sys.stdin.isatty():
         return False

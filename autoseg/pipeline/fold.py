@@ -1,12 +1,14 @@
 """What a training of folds is, and where its results lie."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 
 from autoseg.core.errors import AutosegError, UsageError
-from autoseg.core.folds import Splits
+from autoseg.core.folds import Fold, Splits
 from autoseg.core.model import RECORD_FILE, WEIGHTS_FILE, FoldRecord
+from autoseg.core.plan import Plan
 from autoseg.core.training_config import TrainingConfig
 from autoseg.evaluation.summary import Summary
 from autoseg.io import documents, files
@@ -98,6 +100,39 @@ class Training:
                     rule="E-RUN-78",
                     hint="train another --run NAME, or plan with the folds that it was trained on",
                 )
+
+
+def check_request(configuration: str, folds: Sequence[int], plan: Plan, splits: Splits) -> None:
+    """Refuse a configuration or a fold that cannot be trained.
+
+    Raises
+    ------
+    UsageError
+        Naming what there is instead.
+    """
+    plan.configuration(configuration)
+    for number in folds:
+        if not 0 <= number < len(splits.folds):
+            raise UsageError(
+                f"fold {number} does not exist; dataset {plan.dataset!r} has folds 0 to "
+                f"{len(splits.folds) - 1}",
+                hint="choose one of those",
+            )
+    if plan.configuration(configuration).previous_stage is not None:
+        _check_all_validated(configuration, [splits.folds[number] for number in folds], splits)
+
+
+def _check_all_validated(configuration: str, folds: Sequence[Fold], splits: Splits) -> None:
+    """Refuse a cascade whose folds need predictions that no fold of the first stage makes."""
+    validated = {name for fold in splits.folds for name in fold.validation}
+    needed = {name for fold in folds for name in (*fold.training, *fold.validation)}
+    if missing := sorted(needed - validated):
+        raise UsageError(
+            f"configuration {configuration!r} needs an out-of-fold prediction of every case; no "
+            f"fold validates {len(missing)} of them: {', '.join(missing[:10])}",
+            rule="E-SET-48",
+            hint="take folds in which every case validates once, or another configuration",
+        )
 
 
 def require_trained(training: Training, number: int) -> None:

@@ -1,13 +1,11 @@
 """One fold of a training: from preprocessed cases to weights and their validation."""
 
-from collections.abc import Collection
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from autoseg.core.errors import DamagedError
-from autoseg.core.folds import Fold, Splits
+from autoseg.core.folds import Splits
 from autoseg.core.model import RECORD_FILE, WEIGHTS_FILE, FoldRecord, ModelDescription
 from autoseg.core.version import __version__
 from autoseg.evaluation.summary import Summary
@@ -15,14 +13,11 @@ from autoseg.execution.allocator import keep_freed_memory
 from autoseg.execution.progress import Progress
 from autoseg.io import documents, files
 from autoseg.io.journal import Journal
-from autoseg.io.store import read_record
-from autoseg.pipeline.cascade import prepare_predictions
 from autoseg.pipeline.fold import Training
+from autoseg.pipeline.fold_cases import gather_together, prepare_cascade
 from autoseg.pipeline.initial_model import find_initial
 from autoseg.pipeline.initial_model_text import tell_initial
-from autoseg.pipeline.preprocess import preprocess_cases
 from autoseg.pipeline.training_progress import make_listener, tell_start
-from preprocessing.runner import grid_key
 
 if TYPE_CHECKING:
     from autoseg.networks.device import Device
@@ -71,8 +66,8 @@ def bring_fold(
     """
     ranks = place.ranks
     if ranks.is_first:
-        _prepare_cascade(training, description, splits, progress)
-    setup = _gather_together(training, description, number, splits, place, progress)
+        prepare_cascade(training, description, splits, progress)
+    setup = gather_together(training, description, number, splits, place, progress)
     journal = Journal(path=setup.folder / "run.jsonl")
     if not (setup.folder / RECORD_FILE).exists():
         if training.init is not None:
@@ -121,35 +116,6 @@ def _start_from_model(
             progress=progress,
         )
     return replace(setup, initial=initial.weights)
-
-
-def _prepare_cascade(
-    training: Training, description: ModelDescription, splits: Splits, progress: Progress
-) -> None:
-    """Prepare the previous stage's predictions; missing preprocessed cases are made first."""
-    if description.previous is None:
-        return
-    cases = training.folder.store(grid_key(description.plan, description.configuration))
-    if not _are_stored(cases, {name for fold in splits.folds for name in fold.validation}):
-        preprocess_cases(
-            training.folder,
-            description.plan,
-            configurations=[training.configuration],
-            workers=training.workers,
-            progress=progress,
-        )
-    purpose = "preparing of the previous stage's predictions"
-    with files.lock(training.previous_folder, purpose, wait=True):
-        prepare_predictions(training, description, splits, progress=progress)
-
-
-def _are_stored(cases: Path, names: Collection[str]) -> bool:
-    try:
-        for name in names:
-            read_record(cases, name)
-    except DamagedError:
-        return False
-    return True
 
 
 def _train(
@@ -217,62 +183,6 @@ def _settle_device(
         return setup.device
     progress.note(f"computing on {compute.title}")
     return compute.applied_to(setup.device)
-
-
-def _gather_together(
-    training: Training,
-    description: ModelDescription,
-    number: int,
-    splits: Splits,
-    place: "Place",
-    progress: Progress,
-) -> "FoldSetup":
-    """Let the first process mend what is missing before the others open it."""
-    if not place.ranks.is_first:
-        place.ranks.barrier()
-    fold = splits.folds[number]
-    setup = _gather(training, description, number, fold, place.device, progress)
-    if place.ranks.is_first:
-        place.ranks.barrier()
-    return setup
-
-
-def _gather(
-    training: Training,
-    description: ModelDescription,
-    number: int,
-    fold: Fold,
-    device: "Device",
-    progress: Progress,
-) -> "FoldSetup":
-    """Open the fold's cases; those that are missing or damaged are preprocessed first."""
-    from autoseg.training.setup import gather_fold
-
-    configuration = description.configuration
-    cases = training.folder.store(grid_key(description.plan, configuration))
-    for attempt in (0, 1):
-        try:
-            return gather_fold(
-                training.model_folder,
-                number,
-                fold,
-                description,
-                cases=cases,
-                device=device,
-                previous=training.previous_folder if description.previous else None,
-            )
-        except DamagedError as error:
-            if attempt:
-                raise
-            progress.note(f"{error}; preprocessing what is missing")
-            preprocess_cases(
-                training.folder,
-                description.plan,
-                configurations=[configuration.name],
-                workers=training.workers,
-                progress=progress,
-            )
-    raise AssertionError("unreachable")
 
 
 def _keep_weights(setup: "FoldSetup", state: "TrainState") -> FoldRecord:

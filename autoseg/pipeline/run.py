@@ -11,11 +11,11 @@ from autoseg.core.training_config import TrainingConfig
 from autoseg.evaluation.summary import Summary
 from autoseg.execution.progress import Progress
 from autoseg.io.workspace import DatasetFolder, Workspace
-from autoseg.pipeline.fold import Training
+from autoseg.pipeline.fold import Training, check_request
 from autoseg.pipeline.plan import PlanRequest
 from autoseg.pipeline.plan_and_preprocess import plan_raw
 from autoseg.pipeline.preprocess import preprocess_cases
-from autoseg.pipeline.train import check_request, train
+from autoseg.pipeline.train import train
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,8 +18,14 @@ from autoseg.execution.progress import Silence
 from autoseg.io import documents, files, images, store
 from autoseg.io.workspace import DatasetFolder
 from autoseg.pipeline.cascade import find_previous_stage, missing_folds, prepare_predictions
-from autoseg.pipeline.fold import Training, forget_validation, remember_validation
-from autoseg.pipeline.train import check_request, train, validate_again
+from autoseg.pipeline.fold import (
+    Training,
+    check_request,
+    forget_validation,
+    remember_validation,
+    train,
+    validate_again,
+)
 from autoseg.training.validation import ValidatedCase
 from preprocessing.runner import grid_key
 
