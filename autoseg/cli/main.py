@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in arguments
     try:
-        signal.signal(signal.SIGTERM, _interrupt)
+        _stop_on_signals()
         check_siblings()
         return program.main(arguments, prog_name="autoseg", standalone_mode=False) or 0
     except AutosegError as error:
@@ -153,6 +153,14 @@ def _unforeseen(error: Exception) -> AutosegError:
     path = Path(tempfile.gettempdir()) / f"autoseg_bug_{time.strftime('%Y%m%d_%H%M%S')}.txt"
     write_atomically(path, traceback.format_exc().encode(), durable=False)
     return Bug(f"a bug of autoseg's own: {what}", hint=f"please report it with {path}")
+
+
+def _stop_on_signals() -> None:
+    """Let signals that ask for an end do what Ctrl-C does; what is ignored stays ignored."""
+    for name in ("SIGTERM", "SIGUSR1", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has but the first
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _interrupt)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -142,6 +142,7 @@ def _train_side_by_side(
     training: "Training", folds: Sequence[int], with_previous: bool | None, progress: Progress
 ) -> dict[str, object]:
     """Train folds on several devices, missing ones of a cascade's previous stage first."""
+    from autoseg.io.documents import to_json
     from autoseg.pipeline.cascade import missing_folds
     from autoseg.pipeline.fold import check_request
     from autoseg.pipeline.side_by_side import train_side_by_side
@@ -156,13 +157,22 @@ def _train_side_by_side(
     check_request(training.configuration, folds, plan, splits)
     left_out = ("device", "as_json", "quiet", "with_previous")
     options = options_given(click.get_current_context(), without=left_out)
-    if with_previous and (missing := missing_folds(training, plan, splits)):
+    if with_previous and (needed := missing_folds(training, plan, splits)):
         stage = str(plan.configuration(training.configuration).previous_stage)
         first = options_given(click.get_current_context(), without=(*left_out, "init"))
-        train_side_by_side(["train", stage, *first], missing, devices, progress=progress)
-    return train_side_by_side(
-        ["train", training.configuration, *options], folds, devices, progress=progress
-    )
+        train_side_by_side(["train", stage, *first], needed, devices, progress=progress)
+    finished = {fold: training.finished_summary(fold) for fold in folds}
+    line = ["train", training.configuration, *options]
+    missing = [fold for fold, summary in finished.items() if summary is None]
+    if not missing:
+        raise UsageError(
+            f"{training.model_folder}: fold {', '.join(map(str, folds))} is trained and validated "
+            "already",
+            hint="train another --run NAME, or go on: autoseg predict -i imgs -o masks",
+        )
+    result = train_side_by_side(line, missing, devices, progress=progress)
+    kept = {str(fold): to_json(summary) for fold, summary in finished.items() if summary}
+    return {**result, "folds": {**kept, **result["folds"]}}
 
 
 def _refuse_training_options() -> None:

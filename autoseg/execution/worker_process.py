@@ -73,7 +73,9 @@ def prepare_worker(parent: int, kernel_ends_it: bool) -> None:
         Whether the kernel can be asked to end this process with its parent (Linux); otherwise a
         thread waits for the end of a pipe that the parent holds open while it lives.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in ("SIGINT", "SIGUSR1", "SIGHUP"):  # of a whole group; the parent ends its workers
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     if not kernel_ends_it:
         threading.Thread(target=_end_with_parent, daemon=True).start()
         return

@@ -35,6 +35,7 @@ def prepare_cascade(
             configurations=[training.configuration],
             workers=training.workers,
             progress=progress,
+            wait=True,
         )
     purpose = "preparing of the previous stage's predictions"
     with files.lock(training.previous_folder, purpose, wait=True):
@@ -102,5 +103,6 @@ def _gather(
                 configurations=[configuration.name],
                 workers=training.workers,
                 progress=progress,
+                wait=True,
             )
     raise AssertionError("unreachable")

@@ -17,7 +17,7 @@ from autoseg.pipeline.fold import Training
 from autoseg.pipeline.fold_cases import gather_together, prepare_cascade
 from autoseg.pipeline.initial_model import find_initial
 from autoseg.pipeline.initial_model_text import tell_initial
-from autoseg.pipeline.training_progress import make_listener, tell_start
+from autoseg.pipeline.training_progress import JOURNAL_FILE, make_listener, tell_start
 
 if TYPE_CHECKING:
     from autoseg.networks.device import Device
@@ -64,25 +64,28 @@ def bring_fold(
     Summary or None
         Of the final validation, which the first of the processes makes.
     """
+    from autoseg.training.trouble import device_failures
+
     ranks = place.ranks
     if ranks.is_first:
         prepare_cascade(training, description, splits, progress)
     setup = gather_together(training, description, number, splits, place, progress)
-    journal = Journal(path=setup.folder / "run.jsonl")
-    if not (setup.folder / RECORD_FILE).exists():
-        if training.init is not None:
-            setup = _start_from_model(training.init, training, setup, place, journal, progress)
-        state = _train(training, setup, place, journal, progress, started)
-        if ranks.is_first:
-            record = _keep_weights(setup, state)
-            journal.record("trained", steps=record.steps, minutes=round(record.minutes, 3))
-            progress.note(
-                f"trained {record.steps} steps in {record.minutes:.1f} minutes; the model is "
-                f"{record.weights}"
-            )
-    if not ranks.is_first:
-        return None
-    summary = _validate(training, setup, place.device, progress)
+    journal = Journal(path=setup.folder / JOURNAL_FILE)
+    with device_failures(number, str(setup.device)):
+        if not (setup.folder / RECORD_FILE).exists():
+            if training.init is not None:
+                setup = _start_from_model(training.init, training, setup, place, journal, progress)
+            state = _train(training, setup, place, journal, progress, started)
+            if ranks.is_first:
+                record = _keep_weights(training, setup, state)
+                journal.record("trained", steps=record.steps, minutes=round(record.minutes, 3))
+                progress.note(
+                    f"trained {record.steps} steps in {record.minutes:.1f} minutes; the model is "
+                    f"{record.weights}"
+                )
+        if not ranks.is_first:
+            return None
+        summary = _validate(training, setup, place.device, progress)
     journal.record("validated", mean_dice=summary.mean_dice)
     return summary
 
@@ -127,12 +130,13 @@ def _train(
     started: float,
 ) -> "TrainState":
     """Train a fold; the first of several processes tells how it goes."""
+    from autoseg.training.feeding import chosen_workers
     from autoseg.training.fit import check_fits
     from autoseg.training.loop import train_fold
 
     keep_freed_memory()
-    setup = replace(setup, device=_settle_device(training, setup, place, progress))
     check_fits(setup.description, setup.device, processes=place.ranks.count)
+    setup = replace(setup, device=_settle_device(training, setup, place, progress))
     if not place.ranks.is_first:
         return train_fold(
             setup,
@@ -150,7 +154,14 @@ def _train(
         label=setup.description.training.title,
         processes=place.ranks.count,
     )
-    listener = make_listener(setup, journal, progress, tensorboard=training.tensorboard)
+    workers = chosen_workers(training.workers, setup.device.torch_device)
+    listener = make_listener(
+        setup,
+        journal,
+        progress,
+        workers=workers.count,
+        tensorboard=training.tensorboard,
+    )
     with closing(listener):
         return train_fold(
             setup,
@@ -179,13 +190,15 @@ def _settle_device(
         documents.write(file, choose_compute(setup.description, setup.device))
     place.ranks.barrier()
     compute = documents.read_stored(file, Compute, rule="E-MODEL-76")
-    if compute.kind != setup.device.torch_device.type:  # begun elsewhere
+    computed = compute.applied_to(setup.device)
+    has_precision = computed.autocast in (None, setup.device.autocast)
+    if compute.kind != setup.device.torch_device.type or not has_precision:  # begun elsewhere
         return setup.device
     progress.note(f"computing on {compute.title}")
-    return compute.applied_to(setup.device)
+    return computed
 
 
-def _keep_weights(setup: "FoldSetup", state: "TrainState") -> FoldRecord:
+def _keep_weights(training: Training, setup: "FoldSetup", state: "TrainState") -> FoldRecord:
     """Write the better of weights and averaged weights; the checkpoints are no longer needed."""
     from safetensors.torch import save as encode
 
@@ -193,7 +206,7 @@ def _keep_weights(setup: "FoldSetup", state: "TrainState") -> FoldRecord:
     from autoseg.training.ending import STOP_FILE
     from autoseg.training.scores import better_weights
 
-    network, reason = better_weights(setup, state)
+    network, reason = better_weights(setup, state, workers=training.workers)
     weights = network.state_dict().items()
     data = encode({name: value.detach().cpu().contiguous() for name, value in weights})
     files.write_atomically(setup.folder / WEIGHTS_FILE, data)

@@ -32,6 +32,7 @@ def preprocess_cases(
     configurations: Sequence[str] | None = None,
     workers: Workers,
     progress: Progress,
+    wait: bool = False,
 ) -> int:
     """Preprocess every case of a planned dataset that is not stored yet.
 
@@ -47,6 +48,8 @@ def preprocess_cases(
         Worker processes, or those that are open; None lets the machine decide.
     progress : Progress
         Told about every case.
+    wait : bool
+        Whether to wait for another command that preprocesses the dataset.
 
     Returns
     -------
@@ -66,7 +69,8 @@ def preprocess_cases(
         folder=folder, dataset=folder.read_dataset(), fingerprint=folder.read_fingerprint()
     )
     names = tuple(configurations or plan.names)
-    return prepare_cases(measured, plan, names, workers=workers, progress=progress).count_made()
+    prepared = prepare_cases(measured, plan, names, workers=workers, progress=progress, wait=wait)
+    return prepared.count_made()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +98,7 @@ def prepare_cases(
     *,
     workers: Workers,
     progress: Progress,
+    wait: bool = False,
     when_done: Callable[[Outcome[PreprocessingTask, bool]], None] | None = None,
 ) -> Prepared:
     """Preprocess every case that is not stored yet; which could not be is in what is returned.
@@ -106,14 +111,15 @@ def prepare_cases(
         A plan for it; of a draft, only the grids of ``names`` need be those of the plan.
     names : sequence of str
         Names of the configurations to prepare.
-    workers, progress
+    workers, progress, wait
         As in `preprocess_cases`.
     when_done : callable, optional
         Called with what became of each case, in any order; an error that it raises ends the work.
     """
     folder, dataset = measured.folder, measured.dataset
     stores = _stores(folder, plan, names)
-    with files.lock(folder.path / "preprocessed", f"preprocessing of {folder.name}"):
+    purpose = f"preprocessing of {folder.name}"
+    with files.lock(folder.path / "preprocessed", purpose, wait=wait):
         channels = len(dataset.description.channels)
         needed = estimate(measured.fingerprint, plan, stores, channels)
         count = count_workers(workers, tasks=len(dataset.cases), task_bytes=needed.memory_bytes)

@@ -32,6 +32,7 @@ from autoseg.pipeline.fold import (
 from autoseg.pipeline.fold_training import bring_fold
 from autoseg.pipeline.initial_model import describe_initial, find_initial
 from autoseg.pipeline.tensorboard import require_tensorboard
+from autoseg.pipeline.training_progress import JOURNAL_FILE
 
 if TYPE_CHECKING:
     from autoseg.training.place import Place
@@ -149,6 +150,7 @@ def _train_folds(
             if made is not None:
                 summaries[number] = made
         started = monotonic()
+    place.ranks.barrier()  # others must not look for what the first has still to write
     return summaries
 
 
@@ -262,7 +264,7 @@ def _check_run(training: Training, description: ModelDescription) -> bool:
     path = training.model_folder / MODEL_FILE
     begun = [
         file
-        for name in (RECORD_FILE, "state_*.json")
+        for name in (RECORD_FILE, JOURNAL_FILE)
         for file in training.model_folder.glob(f"fold_*/{name}")
     ]
     if not begun or not path.exists():

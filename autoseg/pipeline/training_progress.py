@@ -29,8 +29,6 @@ FIGURE_FILE: Final = "progress.svg"
 """Name of the figure beside it."""
 FIGURE_EVERY_S: Final = 10.0
 """Shortest time between two drawings; one takes up to 0.05 s."""
-READERS: Final = 2
-"""Threads that read patches where nothing else is said."""
 
 
 def tell_start(setup: "FoldSetup", progress: Progress) -> None:
@@ -59,7 +57,7 @@ def make_listener(
     journal: Journal,
     progress: Progress,
     *,
-    workers: int = READERS,
+    workers: int,
     tensorboard: bool = False,
 ) -> "TrainingListener":
     """Return what turns reports of the training into views, events, warnings and a figure.

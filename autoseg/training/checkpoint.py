@@ -7,6 +7,7 @@ is written when the tensors are safe. The last two are kept, and the one with th
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -83,7 +84,10 @@ def environment(device: Device) -> Environment:
     return Environment(
         device=str(device),
         threads=torch.get_num_threads(),
-        versions=(("autoseg", __version__), ("torch", torch.__version__)),
+        versions=(
+            ("autoseg", __version__),
+            *((name, version(name)) for name in ("torch", "numpy", "blosc2", "batchgenerators")),
+        ),
     )
 
 
@@ -107,13 +111,18 @@ def take(state: TrainState, origin: Origin, device: Device) -> Snapshot:
 
 
 def write(folder: Path, snapshot: Snapshot) -> None:
-    """Write a checkpoint, then remove those that are no longer kept."""
+    """Write a checkpoint, then remove those that are no longer kept.
+
+    Later ones are of a course that was given up, and are removed too.
+    """
     from safetensors.torch import save as encode
 
     data = encode(snapshot.tensors)
     name = NAME.format(snapshot.record.step)
     files.write_atomically(folder / f"{name}.safetensors", data)
     documents.write(folder / f"{name}.json", replace(snapshot.record, digest=files.digest(data)))
+    for later in [step for step in steps(folder) if step > snapshot.record.step]:
+        files.remove(folder / f"{NAME.format(later)}.json")
     _prune(folder)
 
 

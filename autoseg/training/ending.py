@@ -80,7 +80,6 @@ def fraction_done(
     if cool_down is not None:
         share = (step - cool_down.step) / cool_down.steps
         by_end = cool_down.fraction + (1.0 - cool_down.fraction) * share
-        by_steps = 0.0  # slower than the cool-down, which began behind it
     return min(1.0, max(by_steps, by_time, by_end))
 
 
@@ -118,7 +117,7 @@ def is_patience_over(config: TrainingConfig, history: Sequence[dict[str, float]]
 
 @contextmanager
 def stop_on_request() -> Iterator[Callable[[], bool]]:
-    """Let the first of `REQUESTS` ask for a stop; a second one acts at once.
+    """Let the first of `REQUESTS` ask for a stop; a Ctrl-C behind it acts at once.
 
     What is ignored stays ignored, such as the terminal's end under ``nohup``.
     """
@@ -132,8 +131,8 @@ def stop_on_request() -> Iterator[Callable[[], bool]]:
     def ask(number: int, frame: FrameType | None) -> None:
         nonlocal asked
         asked = True
-        for each in before:
-            signal.signal(each, signal.default_int_handler)
+        if signal.SIGINT in before:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
     for number in before:
         signal.signal(number, ask)

@@ -76,21 +76,20 @@ def default_workers(device: torch.device, cores: int) -> Workers:
     return Workers(kind="threads", count=max(1, min(MOST_THREADS, cores - 1)))
 
 
-def chosen_workers(asked: int | None, device: torch.device) -> Workers | None:
-    """Return who shall make batches as a user asked, None for `default_workers`.
+def chosen_workers(asked: int | None, device: torch.device) -> Workers:
+    """Return who shall make batches as a user asked.
 
     Parameters
     ----------
     asked : int or None
-        Beside an accelerator, threads; on a CPU, processes, and with 0 what is the default there.
+        Beside an accelerator, threads; on a CPU, processes. None, and 0 on a CPU, take
+        `default_workers`.
     device : torch.device
         Where the training runs.
     """
-    if asked is None:
-        return None
-    if device.type != "cpu":
-        return Workers(kind="threads", count=asked)
-    return Workers(kind="processes", count=asked) if asked else None
+    if asked is None or (asked == 0 and device.type == "cpu"):
+        return default_workers(device, inspect_machine().cores)
+    return Workers(kind="threads" if device.type != "cpu" else "processes", count=asked)
 
 
 class Reader(Protocol):

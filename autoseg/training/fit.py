@@ -52,7 +52,7 @@ def check_fits(description: ModelDescription, device: Device, *, processes: int 
         f"{device} has {size_text(free)} free",
         rule="E-RES-65",
         hint=f"plan for it: autoseg plan --gpu-memory-gib {_planned_gib(free):g} --plan small, "
-        f"then autoseg train {configuration.name} 0 --plan small; or end what else runs there",
+        f"then train with --plan small; or end what else runs there",
     )
 
 
@@ -60,6 +60,7 @@ def free_bytes(device: Device) -> int | None:
     """Return the memory that a training may take on a device; None where nobody can tell."""
     kind = device.torch_device.type
     if kind == "cuda":
+        torch.cuda.empty_cache()  # of earlier folds and comparisons
         free, _ = torch.cuda.mem_get_info(device.torch_device)
         return max(0, free - KEPT_BYTES)
     return inspect_machine().budget_bytes if kind == "cpu" else None

@@ -89,8 +89,10 @@ def train_fold(
                 f"first step; the training may take {config.max_minutes:g}",
                 hint="run the same command again: preparations are kept; or raise --max-minutes",
             )
-        while sitting.fraction() < 1.0:
+        while sitting.fraction() < 1.0 or state.losses:
             sitting.train_epoch()
+            state = sitting.state
+        sitting.save()
     return state
 
 

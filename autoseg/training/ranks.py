@@ -21,7 +21,7 @@ from autoseg.core.errors import InterruptedRun, ResourceError, UsageError
 BACKENDS: Final[dict[str, str]] = {"cpu": "gloo", "cuda": "cpu:gloo,cuda:nccl"}
 """How processes exchange tensors, by the kind of device that they train on. Beside GPUs, numbers in
 main memory are exchanged too, so that asking whether to stop does not wait for the GPU."""
-TIMEOUT: Final = timedelta(minutes=30)
+TIMEOUT: Final = timedelta(days=7)
 """How long a process waits for the others: longer than all that one of them does alone. One that
 ends is noticed at once."""
 BUCKET_BYTES: Final = 2**25
@@ -131,6 +131,8 @@ class Ranks:
     def _run(self, operation: Callable[..., object], tensor: Tensor, **options: Any) -> None:
         try:
             operation(tensor, **options)
+        except (torch.OutOfMemoryError, torch.AcceleratorError):
+            raise  # this process's own
         except RuntimeError as error:  # what gloo raises has no type of its own
             raise InterruptedRun(
                 f"process {self.rank} of {self.count}: another one has ended: {error}",

@@ -37,22 +37,18 @@ class Saver:
         self._every_s, self._saved_at = every_s, monotonic()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="save-checkpoint")
         self._writing: Future[None] | None = None
-        self.blocked_s = 0.0
-        """Time that the training waited for copies and for earlier writing, seconds."""
 
-    def save_if_due(self, state: TrainState) -> None:
-        """Save if the last time is long enough ago."""
-        if monotonic() - self._saved_at >= self._every_s:
-            self.save(state)
+    @property
+    def is_due(self) -> bool:
+        """Whether the last time is long enough ago."""
+        return monotonic() - self._saved_at >= self._every_s
 
     def save(self, state: TrainState) -> None:
         """Copy the state and begin to write it; raise the error of the writing before, if any."""
-        began = monotonic()
         self.wait()
         snapshot = checkpoint.take(state, self._origin, self._device)
         self._writing = self._thread.submit(checkpoint.write, self._folder, snapshot)
         self._saved_at = monotonic()
-        self.blocked_s += self._saved_at - began
 
     def wait(self) -> None:
         """Wait until the last checkpoint is written; raise its error, if any."""

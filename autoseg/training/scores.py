@@ -1,6 +1,6 @@
 """Scores on patches of validation cases, which follow a training and do not replace validation."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import isfinite
 from typing import Final
 
@@ -19,22 +19,31 @@ COMPARED_BATCHES: Final = 20
 """Batches of patches that decide between weights and averaged weights, at least."""
 
 
-def patch_scores(setup: FoldSetup, state: TrainState, feed: Feed, epoch: int) -> dict[str, float]:
+def patch_scores(
+    setup: FoldSetup,
+    state: TrainState,
+    feed: Feed,
+    epoch: int,
+    *,
+    stopped: Callable[[], bool] = lambda: False,
+) -> dict[str, float] | None:
     """Return loss and Dice of weights and averaged weights over the same validation patches.
 
     Returns
     -------
-    dict
-        ``validation_loss``, ``dice_<structure>`` and their mean ``pseudo_dice``; of the averaged
-        weights the same behind ``average_``. Overlaps are summed over all patches before the ratio;
-        a structure without any voxel in reference and prediction is left out, and so are ignored
-        voxels.
+    dict or None
+        None if a stop was asked for meanwhile. Else ``validation_loss``, ``dice_<structure>`` and
+        their mean ``pseudo_dice``; of the averaged weights the same behind ``average_``. Overlaps
+        are summed over all patches before the ratio; a structure without any voxel in reference and
+        prediction is left out, and so are ignored voxels.
     """
     steps = setup.description.training.validation_steps
-    return _scores(setup, state, feed, epoch, steps)
+    return _scores(setup, state, feed, epoch, steps, stopped)
 
 
-def better_weights(setup: FoldSetup, state: TrainState) -> tuple[UNet, str]:
+def better_weights(
+    setup: FoldSetup, state: TrainState, *, workers: int | None = None
+) -> tuple[UNet, str]:
     """Return the network whose weights score better on validation patches, and what they are.
 
     Returns
@@ -48,8 +57,8 @@ def better_weights(setup: FoldSetup, state: TrainState) -> tuple[UNet, str]:
         return state.network, "the last weights"
     steps = max(COMPARED_BATCHES, setup.description.training.validation_steps)
     epoch = state.step  # an address of its own, which no epoch has
-    with setup.open_feed() as feed:
-        scores = _scores(setup, state, feed, epoch, steps)
+    with setup.open_feed(workers=workers) as feed:
+        scores = _scores(setup, state, feed, epoch, steps, lambda: False) or {}
     last, averaged = scores.get("pseudo_dice", 0.0), scores.get("average_pseudo_dice", 0.0)
     told = (
         f"Dice on {steps} batches of validation patches: averaged {averaged:.4f}, last {last:.4f}"
@@ -61,8 +70,13 @@ def better_weights(setup: FoldSetup, state: TrainState) -> tuple[UNet, str]:
 
 @torch.no_grad()
 def _scores(
-    setup: FoldSetup, state: TrainState, feed: Feed, epoch: int, steps: int
-) -> dict[str, float]:
+    setup: FoldSetup,
+    state: TrainState,
+    feed: Feed,
+    epoch: int,
+    steps: int,
+    stopped: Callable[[], bool],
+) -> dict[str, float] | None:
     description, device = setup.description, setup.device
     labels = description.dataset.labels
     networks = {"": state.network}
@@ -74,6 +88,8 @@ def _scores(
     for network in networks.values():
         network.eval()
     for batch in feed.validation_batches(addresses):
+        if stopped():
+            return None
         for name, network in networks.items():
             with device.precision():
                 logits = network(batch.images)[0]

@@ -52,8 +52,9 @@ class FoldSetup:
     @property
     def origin(self) -> Origin:
         """What a checkpoint must have been started with."""
+        as_asked = replace(self.description, autoseg_version="", decisions=())
         return Origin(
-            description=store.content_key(encode(self.description).decode()),
+            description=store.content_key(encode(as_asked).decode()),
             fold=self.number,
             initial=None if self.initial is None else self.initial.origin,
             cases=tuple(
@@ -118,7 +119,8 @@ class FoldSetup:
         """
         config = self.description.training
         course = Course(
-            steps_per_epoch=config.steps_per_epoch, validation_steps=config.validation_steps
+            steps_per_epoch=config.steps_per_epoch,
+            validation_steps=config.validation_steps if ranks.is_first else 0,
         )
         with open_feed(
             self.source("training", ranks=ranks),

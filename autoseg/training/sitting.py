@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from math import isfinite, nan
 from time import perf_counter
-from typing import Final
+from typing import Final, NoReturn
 
 import torch
 from torch import Tensor
@@ -90,6 +90,10 @@ class Sitting:
         """Train to the end of the epoch or of the training; save and leave if asked to stop."""
         state, config = self.state, self.config
         epoch, first = divmod(state.step, config.steps_per_epoch)
+        if state.losses and (first == 0 or self.fraction() >= 1.0):
+            # An earlier sitting made the last step, and was stopped before the epoch had its row.
+            self._finish_epoch(epoch if first else epoch - 1, {})
+            return
         addresses = [(epoch, step) for step in range(first, config.steps_per_epoch)]
         self.skipped.clear()
         began, waited, made, values = perf_counter(), 0.0, 0, {}
@@ -102,7 +106,7 @@ class Sitting:
                 "step_s": (perf_counter() - began) / made,
             }
             self._report(values, complete=False)
-            if self._looks_bad(is_last=len(addresses) == made):
+            if self._looks_bad():
                 self._go_back()
                 return
             self._end_early_if_wanted()
@@ -138,13 +142,17 @@ class Sitting:
         self.unseen.append((address, result.loss, result.norm))
         return rate
 
-    def _looks_bad(self, *, is_last: bool) -> bool:
-        """Look at the last losses if it is time to; tell whether too many steps were skipped."""
-        is_due = self.setup.device.torch_device.type == "cpu" or len(self.unseen) >= LOOKED_AT_ONCE
-        if is_due or is_last:
-            self._look()
-        most = min(MOST_SKIPPED, self.config.steps_per_epoch)
-        return self.state.skipped >= most
+    def _looks_bad(self) -> bool:
+        """Look at the last losses if it is time to; tell whether too many steps were skipped.
+
+        Time is counted in steps, so that all processes look, and go back, at the same one.
+        """
+        step, epoch = self.state.step, self.config.steps_per_epoch
+        is_cpu = self.setup.device.torch_device.type == "cpu"
+        if not (is_cpu or step % LOOKED_AT_ONCE == 0 or step % epoch == 0):
+            return False
+        self._look()
+        return self.state.skipped >= min(MOST_SKIPPED, epoch)
 
     def _look(self) -> None:
         """Fetch the losses of steps that were not looked at; tell which were skipped."""
@@ -152,8 +160,12 @@ class Sitting:
             return
         addresses, losses, norms = zip(*self.unseen, strict=True)
         self.unseen.clear()
-        source = self.setup.source("training")
-        found = find_skipped(source, addresses, torch.stack(losses), torch.stack(norms))
+        found = find_skipped(
+            lambda: self.setup.source("training"),
+            addresses,
+            torch.stack(losses),
+            torch.stack(norms),
+        )
         for each in found:
             if len(self.skipped) < MOST_TOLD:
                 self.tell("warning", f"skipped {each}")
@@ -170,13 +182,14 @@ class Sitting:
         self.ranks.barrier()
         fresh = make_state(self.setup.fresh_network(), self.config, self.setup.device)
         checkpoint.restore_latest(self.setup.folder, fresh, only=lambda found: not found.skipped)
-        fresh.rolled_back = True
+        fresh.rolled_back, fresh.skipped = True, 0
         self.tell(
             "rollback",
             f"{len(self.skipped)} steps were skipped, up to {self.skipped[-1]}; going back to step "
             f"{fresh.step} with {ROLLED_BACK_RATE:g} of the learning rate",
         )
         self.state = fresh
+        self.save()
 
     def _end_early_if_wanted(self) -> None:
         if self.state.cool_down is None and self.ranks.agree(
@@ -192,12 +205,17 @@ class Sitting:
     def _save_or_stop(self) -> None:
         """Save if it is time to; if a stop was asked for, save and leave."""
         self.state.elapsed_s = self.clock.elapsed_s()
-        if not self.ranks.agree(self.stopped()):
-            if self.ranks.is_first:
-                self.saver.save_if_due(self.state)
-            return
+        if self.ranks.agree(self.stopped()):
+            self._leave()
+        if self.ranks.is_first and self.saver.is_due:
+            self._look()
+            if not self.state.skipped:  # the last good one is kept to go back to
+                self.saver.save(self.state)
+
+    def _leave(self) -> NoReturn:
+        """Save and stop."""
         self._look()
-        self._save()
+        self.save()
         raise InterruptedRun(
             f"stopped after step {self.state.step}; the state is saved",
             hint="run the same command again: it carries on; for a model now, put a file STOP into "
@@ -207,12 +225,16 @@ class Sitting:
     def _finish_epoch(self, epoch: int, values: dict[str, float]) -> None:
         """Score the epoch, add its row to the history, and save if it is time to."""
         state = self.state
+        scores: dict[str, float] | None = {}
+        if self.ranks.is_first:
+            scores = patch_scores(self.setup, state, self.feed, epoch, stopped=self.stopped)
+        if self.ranks.agree(scores is None):
+            self._leave()
         losses = [loss for loss in torch.stack(state.losses).tolist() if isfinite(loss)]
         values["train_loss"] = sum(losses) / len(losses) if losses else nan
         if self.skipped:
             values["skipped_steps"] = len(self.skipped)
-        if self.ranks.is_first:
-            values |= patch_scores(self.setup, state, self.feed, epoch)
+        values |= scores or {}
         state.losses.clear()
         state.elapsed_s = self.clock.elapsed_s()
         row = {"epoch": epoch, "step": state.step, "elapsed_s": state.elapsed_s, **values}
@@ -222,11 +244,9 @@ class Sitting:
             self.ranks.is_first and is_patience_over(self.config, state.history)
         ):
             self._cool_down(f"{self.config.patience} epochs brought no better Dice")
-        if self.fraction() >= 1.0:
-            self._save()
         self._save_or_stop()
 
-    def _save(self) -> None:
+    def save(self) -> None:
         """Save and wait until it is written."""
         if self.ranks.is_first:
             self.saver.save(self.state)

@@ -1,6 +1,6 @@
 """Steps whose loss is no number, and devices that fail: what is skipped, undone, or told."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isfinite
@@ -42,14 +42,17 @@ class Skipped:
 
 
 def find_skipped(
-    source: BatchSource, addresses: Sequence[tuple[int, int]], losses: Tensor, norms: Tensor
+    source: Callable[[], BatchSource],
+    addresses: Sequence[tuple[int, int]],
+    losses: Tensor,
+    norms: Tensor,
 ) -> list[Skipped]:
     """Return the steps whose loss or gradient norm is not finite.
 
     Parameters
     ----------
-    source : BatchSource
-        What their patches were drawn from.
+    source : callable
+        Returns what their patches were drawn from; called where some step is found.
     addresses : sequence of (epoch, step)
         The steps.
     losses, norms : (steps,) tensor
@@ -59,7 +62,7 @@ def find_skipped(
     rows = torch.stack([losses.float(), norms.float()], dim=1).tolist()
     for (epoch, step), (loss, norm) in zip(addresses, rows, strict=True):
         if not (isfinite(loss) and isfinite(norm)):
-            cases = drawn_cases(source, epoch, step)
+            cases = drawn_cases(source(), epoch, step)
             found.append(Skipped(epoch=epoch, step=step, loss=loss, norm=norm, cases=cases))
     return found
 
@@ -105,8 +108,8 @@ def device_failures(fold: int, device: str) -> Iterator[None]:
             f"fold {fold}: the memory of {device} is too small or in use by others "
             f"({str(error).splitlines()[0][:160]})",
             rule="E-RES-65",
-            hint="end other programs on it; or plan for less, such as autoseg plan "
-            "--gpu-memory-gib 6 --plan small, and train with --plan small",
+            hint="end other programs on it; or plan for less: autoseg plan --gpu-memory-gib GIB "
+            "--plan small, and train with --plan small",
         ) from error
     except torch.AcceleratorError as error:
         raise InterruptedRun(

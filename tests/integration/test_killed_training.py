@@ -13,7 +13,7 @@ import pytest
 FOLD = "autoseg_workspace/Task07_Shapes/models/default/3d_fullres/default/fold_0"
 TRAIN = [
     *("train", "3d_fullres", "0", "--preset", "fast", "--steps-per-epoch", "8"),
-    *("--save-minutes", "0"),
+    *("--save-minutes", "0", "--device", "cpu/float32"),
 ]
 LONGEST_S = 1.5
 """Time that a sitting trains before it is killed, at most: some steps, or the first not whole."""

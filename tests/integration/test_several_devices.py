@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 MODEL = "autoseg_workspace/Task07_Shapes/models/default/3d_fullres/default"
+ONE, BOTH = "cpu/float32", "cpu/float32,cpu/float32"
 OPTIONS = ["--preset", "fast", "--epochs", "2", "--steps-per-epoch", "4"]
 
 
@@ -29,18 +30,27 @@ def train(command: list[str], folder: Path, *words: str) -> subprocess.Completed
 
 
 def test_two_folds_train_at_the_same_time_and_end_as_by_themselves(prepared, autoseg_command):
-    done = train(autoseg_command, prepared, "0", "1", "--device", "cpu,cpu", *OPTIONS, "--json")
+    done = train(
+        autoseg_command,
+        prepared,
+        "0",
+        "1",
+        "--device",
+        "cpu/float32,cpu/float32",
+        *OPTIONS,
+        "--json",
+    )
     assert done.returncode == 0, done.stderr
     assert set(json.loads(done.stdout)["folds"]) == {"0", "1"}
-    assert "[fold 0 on cpu] " in done.stderr
-    assert "[fold 1 on cpu] " in done.stderr
+    assert "[fold 0 on cpu/float32] " in done.stderr
+    assert "[fold 1 on cpu/float32] " in done.stderr
     starts = {}
     for fold in (0, 1):
         journal = (prepared / MODEL / f"fold_{fold}" / "run.jsonl").read_text().splitlines()
         events = {event["event"]: event["time"] for event in map(json.loads, journal)}
         starts[fold] = (events["start"], events["validated"])
     assert max(start for start, _ in starts.values()) < min(end for _, end in starts.values())
-    alone = train(autoseg_command, prepared, "1", "--run", "alone", *OPTIONS)
+    alone = train(autoseg_command, prepared, "1", "--run", "alone", "--device", ONE, *OPTIONS)
     assert alone.returncode == 0, alone.stderr
     both, one = (
         json.loads((prepared / folder / "fold_1" / "fold.json").read_text())["weights_digest"]
@@ -50,28 +60,28 @@ def test_two_folds_train_at_the_same_time_and_end_as_by_themselves(prepared, aut
 
 
 def test_a_fold_that_does_not_exist_is_refused_before_any_starts(prepared, autoseg_command):
-    done = train(autoseg_command, prepared, "0", "7", "--device", "cpu,cpu", *OPTIONS)
+    done = train(autoseg_command, prepared, "0", "7", "--device", BOTH, *OPTIONS)
     assert done.returncode == 2
     assert "error: fold 7" in done.stderr
     assert not (prepared / MODEL / "fold_0").exists()
 
 
 def test_one_fold_on_two_devices_names_torchrun(prepared, autoseg_command):
-    done = train(autoseg_command, prepared, "0", "--device", "cpu,cpu", *OPTIONS)
+    done = train(autoseg_command, prepared, "0", "--device", BOTH, *OPTIONS)
     assert done.returncode == 2
-    assert "error: --device cpu,cpu: one fold takes one device" in done.stderr
+    assert "error: --device cpu/float32,cpu/float32: one fold takes one device" in done.stderr
     assert "torchrun" in done.stderr
 
 
 def test_a_device_that_is_not_there_fails_its_fold_and_the_other_is_done(prepared, autoseg_command):
-    done = train(autoseg_command, prepared, "0", "1", "--device", "cpu,cuda:9", *OPTIONS)
+    done = train(autoseg_command, prepared, "0", "1", "--device", "cpu/float32,cuda:9", *OPTIONS)
     assert done.returncode == 4, done.stderr
     assert "fold 1 on cuda:9: device 'cuda:9': this machine has 0 of kind cuda" in done.stderr
     assert (prepared / MODEL / "fold_0" / "fold.json").exists()
 
 
 def test_a_stop_reaches_all_and_the_same_command_carries_on(prepared, autoseg_command):
-    words = ["0", "1", "--device", "cpu,cpu", *OPTIONS[:2], "--epochs", "30"]
+    words = ["0", "1", "--device", BOTH, *OPTIONS[:2], "--epochs", "30"]
     words += ["--steps-per-epoch", "4"]
     process = subprocess.Popen(
         [*autoseg_command, "train", "3d_fullres", *words],

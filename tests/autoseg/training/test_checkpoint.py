@@ -158,6 +158,17 @@ def test_of_equal_scores_the_earlier_is_the_best(saved):
     assert checkpoint.steps(setup.folder) == [5, 4, 2]
 
 
+def test_a_course_that_was_given_up_is_removed(saved):
+    setup, state = saved
+    for step in (90, 100, 110, 115):
+        state.step = step
+        save(setup, state)
+    state.step = 105  # behind a return to step 100
+    save(setup, state)
+    assert checkpoint.steps(setup.folder) == [105, 2]
+    assert restored(setup).step == 105
+
+
 def test_damaged_checkpoint_falls_back_to_the_one_before(saved):
     setup, state = saved
     before = fresh_state(setup)

@@ -54,6 +54,12 @@ def test_a_cool_down_has_at_least_a_step():
     assert begin_cool_down(11, 0.1).steps == 2
 
 
+def test_a_cool_down_never_makes_a_training_longer():
+    end = begin_cool_down(39, 39 / 40)  # a tenth of 39 steps would be 4 more
+    assert end.steps == 4
+    assert fraction_done(config(epochs=4), 40, 0.0, end) == 1.0
+
+
 def test_a_time_budget_ends_a_cool_down_too():
     end = CoolDown(step=30, fraction=0.25, steps=10)
     chosen = config(epochs=None, max_minutes=1.0)
@@ -101,6 +107,7 @@ def test_every_request_asks_once_and_handlers_come_back(number):
         assert not asked()
         os.kill(os.getpid(), number)
         assert asked()
+        os.kill(os.getpid(), signal.SIGTERM)  # a scheduler says it twice
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert {each: signal.getsignal(each) for each in REQUESTS} == before

@@ -134,7 +134,37 @@ def test_training_stopped_after_every_step_ends_in_the_same_weights(setup_of, tm
     for step in range(1, 7):
         with pytest.raises(InterruptedRun, match=f"stopped after step {step}; the state is saved"):
             train(setup, after(1, send(signal.SIGINT)))
-    assert_same_weights(train(setup), undisturbed)
+    resumed = train(setup)
+    assert_same_weights(resumed, undisturbed)
+    assert losses(resumed) == losses(undisturbed)
+    scores = [[row["pseudo_dice"] for row in state.history] for state in (resumed, undisturbed)]
+    assert scores[0] == scores[1]
+
+
+def test_a_stop_while_patches_are_scored_is_heard_and_the_row_is_made_later(setup_of, tmp_path):
+    setup = setup_of(epochs=2, validation_steps=40)
+    undisturbed = train(elsewhere(setup, tmp_path / "undisturbed"))
+    network, scored = type(undisturbed.network), []
+    forward = network.forward
+
+    def stopping(self, *inputs):
+        if not self.training:
+            scored.append(0)
+            if len(scored) == 5:
+                os.kill(os.getpid(), signal.SIGTERM)
+        return forward(self, *inputs)
+
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        pytest.raises(InterruptedRun, match="after step 3;"),
+    ):
+        patch.setattr(network, "forward", stopping)
+        train(setup)
+    assert len(scored) == 5
+    resumed = train(setup)
+    assert [row["epoch"] for row in resumed.history] == [0, 1]
+    assert losses(resumed) == losses(undisturbed)
+    assert_same_weights(resumed, undisturbed)
 
 
 def test_training_learns_what_is_easy(setup_of):
@@ -244,7 +274,7 @@ def test_training_without_time_for_a_step_is_refused(setup_of):
     assert latest(setup) is None
 
 
-def test_second_signal_stops_at_once_and_the_saved_epoch_stays(setup_of):
+def test_second_ctrl_c_stops_at_once_and_the_saved_epoch_stays(setup_of):
     setup = setup_of()
 
     def twice():

@@ -1,7 +1,6 @@
 """Checkpoints are written beside the training, whatever it does meanwhile."""
 
 import threading
-from time import monotonic
 
 import pytest
 import torch
@@ -47,7 +46,8 @@ def test_saved_when_due_and_not_before(setup, monkeypatch):
     with Saver(setup.folder, setup.origin, setup.device, every_s=60.0) as saver:
         for step, time in ((1, 159.0), (2, 160.0), (3, 219.0), (4, 220.5)):
             state.step, now[0] = step, time
-            saver.save_if_due(state)
+            if saver.is_due:
+                saver.save(state)
     assert checkpoint.steps(setup.folder) == [4, 2]
 
 
@@ -85,10 +85,3 @@ def test_what_the_training_raises_is_not_hidden_by_the_writing(setup, monkeypatc
 
     with pytest.raises(KeyError, match="the training's"):
         train()
-
-
-def test_the_time_that_training_waited_is_counted(setup):
-    began = monotonic()
-    with Saver(setup.folder, setup.origin, setup.device) as saver:
-        saver.save(fresh_state(setup))
-        assert 0 < saver.blocked_s <= monotonic() - began

@@ -20,7 +20,7 @@ def test_steps_without_a_number_are_found_with_their_cases(setup_of):
     addresses = [(2, 5), (2, 6), (2, 7), (3, 0)]
     losses = torch.tensor([0.5, NAN, 0.25, 0.125])
     norms = torch.tensor([1.0, NAN, INF, 2.0])
-    first, second = find_skipped(source, addresses, losses, norms)
+    first, second = find_skipped(lambda: source, addresses, losses, norms)
     assert (first.epoch, first.step) == (2, 6)
     cases = ", ".join(drawn_cases(source, 2, 6))
     assert str(first) == f"epoch 2, step 6 ({cases}): loss nan"
@@ -30,7 +30,9 @@ def test_steps_without_a_number_are_found_with_their_cases(setup_of):
 
 def test_the_error_names_the_last_step_and_the_cases(setup_of):
     source = setup_of().source("training")
-    found = find_skipped(source, [(0, 1), (0, 2)], torch.full((2,), NAN), torch.full((2,), NAN))
+    found = find_skipped(
+        lambda: source, [(0, 1), (0, 2)], torch.full((2,), NAN), torch.full((2,), NAN)
+    )
     error = no_number(4, found)
     assert error.text.startswith("E-RUN-70 fold 4, epoch 0, step 2 (")
     assert "2 steps were skipped" in error.text
