@@ -23,9 +23,8 @@ from autoseg.pipeline.fold import (
     check_request,
     forget_validation,
     remember_validation,
-    train,
-    validate_again,
 )
+from autoseg.pipeline.train import train, validate_again
 from autoseg.training.validation import ValidatedCase
 from preprocessing.runner import grid_key
 

@@ -73,7 +73,7 @@ def journal(setup):
 
 @pytest.fixture
 def listener(setup, journal, listening):
-    return make_listener(setup, journal, listening)
+    return make_listener(setup, journal, listening, workers=2)
 
 
 def step(epoch, **values):
@@ -159,7 +159,7 @@ def test_a_resumed_training_goes_on_with_the_history_and_repeats_no_warning(
     for epoch in range(16):
         listener(whole(epoch, dice_tumor=0.5 if epoch < 10 else 0.0))
 
-    resumed = make_listener(setup, journal, listening)
+    resumed = make_listener(setup, journal, listening, workers=2)
     for epoch in range(15, 18):  # the checkpoint was older than the journal
         resumed(whole(epoch, dice_tumor=0.0))
 
@@ -172,7 +172,7 @@ def test_a_training_from_its_start_takes_nothing_over(setup, listener, journal, 
     for epoch in range(3):
         listener(whole(epoch))
 
-    make_listener(setup, journal, listening)(step(0))
+    make_listener(setup, journal, listening, workers=2)(step(0))
 
     assert listening.said[-1].history.rows == ()
 
@@ -230,7 +230,7 @@ def test_an_event_reaches_the_person_the_journal_and_the_next_view(listener, jou
 
 def test_tensorboard_is_refused_before_the_training_where_it_is_missing(setup, journal, listening):
     with pytest.raises(UsageError, match="TensorBoard was asked for, and it is not installed"):
-        make_listener(setup, journal, listening, tensorboard=True)
+        make_listener(setup, journal, listening, workers=2, tensorboard=True)
 
 
 class Broken:

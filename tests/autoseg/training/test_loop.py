@@ -154,12 +154,10 @@ def test_a_stop_while_patches_are_scored_is_heard_and_the_row_is_made_later(setu
                 os.kill(os.getpid(), signal.SIGTERM)
         return forward(self, *inputs)
 
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        pytest.raises(InterruptedRun, match="after step 3;"),
-    ):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(network, "forward", stopping)
-        train(setup)
+        with pytest.raises(InterruptedRun, match=r"after step 3;"):
+            train(setup)
     assert len(scored) == 5
     resumed = train(setup)
     assert [row["epoch"] for row in resumed.history] == [0, 1]
