@@ -1,5 +1,6 @@
 """The verb ``train``."""
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -93,7 +94,8 @@ def command(
     from autoseg.pipeline.fold import Training
     from autoseg.pipeline.train import train, validate_again
 
-    progress = make_progress(quiet=quiet)
+    is_first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
+    progress = make_progress(quiet=quiet or not is_first)
     folder = find_planned_dataset(find_workspace(workspace), dataset)
     progress.note(f"dataset {folder.name}, plan {plan}, run {run}")
     training = Training(
@@ -116,7 +118,7 @@ def command(
         _refuse_training_options()
         summaries = validate_again(training, folds, progress=progress)
     else:
-        if with_previous is None and not as_json:
+        if with_previous is None and not as_json and "RANK" not in os.environ:
             with_previous = _offer_previous(training, folds)
         summaries = train(
             training,
@@ -125,6 +127,8 @@ def command(
             progress=progress,
             started=started,
         )
+    if not is_first:
+        return
     emit(
         {
             "model": str(training.model_folder),

@@ -198,11 +198,18 @@ def augment_patches(source: BatchSource, patches: Patches) -> tuple[Tensor, Tens
     return images, targets.long()
 
 
-def _read_sample(source: BatchSource, epoch: int, step: int, slot: int) -> Sample:
+def draw_case(
+    source: BatchSource, epoch: int, step: int, slot: int
+) -> tuple[np.random.Generator, OpenCase]:
+    """Return a patch's generator, which first drew the case, and that case."""
     rng = generator(
         source.seed, fold=source.fold, purpose=source.purpose, epoch=epoch, step=step, slot=slot
     )
-    case = source.cases[int(rng.integers(len(source.cases)))]
+    return rng, source.cases[int(rng.integers(len(source.cases)))]
+
+
+def _read_sample(source: BatchSource, epoch: int, step: int, slot: int) -> Sample:
+    rng, case = draw_case(source, epoch, step, slot)
     with _about(case.record.name):
         return _cut_sample(source, rng, case, step, slot)
 

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from autoseg.core.errors import InterruptedRun, ResourceError, TrainingError
-from autoseg.training.batches import BatchSource
-from autoseg.training.sampling import generator
+from autoseg.training.batches import BatchSource, draw_case
 
 MOST_SKIPPED: Final = 20
 """Steps in a row that may be skipped: a loss scale needs up to 16 to come down from 2**16."""
@@ -69,12 +68,8 @@ def find_skipped(
 
 def drawn_cases(source: BatchSource, epoch: int, step: int) -> tuple[str, ...]:
     """Return the names of the cases that a batch is drawn from, each once, in order."""
-    names = []
-    for slot in range(source.batch_size):
-        rng = generator(
-            source.seed, fold=source.fold, purpose=source.purpose, epoch=epoch, step=step, slot=slot
-        )
-        names.append(source.cases[int(rng.integers(len(source.cases)))].record.name)
+    slots = range(source.batch_size)
+    names = (draw_case(source, epoch, step, slot)[1].record.name for slot in slots)
     return tuple(dict.fromkeys(names))
 
 
