@@ -58,7 +58,7 @@ def kill_in_training(line: list[str], folder: Path, delay_s: float) -> None:
 
 @pytest.mark.parametrize(
     ("kills", "epochs"),
-    [(2, 12), pytest.param(20, 150, marks=[pytest.mark.slow, pytest.mark.timeout(900)])],
+    [(1, 8), pytest.param(20, 150, marks=[pytest.mark.slow, pytest.mark.timeout(900)])],
 )
 def test_a_killed_training_ends_in_the_same_weights(
     tmp_path: Path, autoseg_command: list[str], write_msd_dataset, kills: int, epochs: int

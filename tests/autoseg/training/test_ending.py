@@ -100,8 +100,17 @@ def test_patience_is_not_over_before_there_are_more_epochs():
     assert is_patience_over(config(patience=3), rows(0.5, 0.4, 0.3, 0.2))
 
 
+@pytest.fixture
+def heard():
+    """Let no request be ignored, as the tests' own parent may want it, such as nohup."""
+    before = {each: signal.signal(each, signal.default_int_handler) for each in REQUESTS}
+    yield
+    for each, handler in before.items():
+        signal.signal(each, handler)
+
+
 @pytest.mark.parametrize("number", REQUESTS)
-def test_every_request_asks_once_and_handlers_come_back(number):
+def test_every_request_asks_once_and_handlers_come_back(number, heard):
     before = {each: signal.getsignal(each) for each in REQUESTS}
     with stop_on_request() as asked:
         assert not asked()
