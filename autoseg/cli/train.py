@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,7 @@ from autoseg.core.training_config import TrainingConfig
 from autoseg.execution.progress import Progress
 
 if TYPE_CHECKING:
+    from autoseg.evaluation.summary import Summary
     from autoseg.pipeline.fold import Training
 
 
@@ -88,8 +89,6 @@ def command(
     Example: autoseg train 3d_fullres 0 --preset fast --max-minutes 12
     """
     started = time.monotonic()
-    from autoseg.evaluation.summary import as_table
-    from autoseg.io.documents import to_json
     from autoseg.io.workspace import find_planned_dataset, find_workspace
     from autoseg.pipeline.fold import Training
     from autoseg.pipeline.train import train, validate_again
@@ -127,17 +126,26 @@ def command(
             progress=progress,
             started=started,
         )
-    if not is_first:
-        return
+    if is_first:
+        _emit_summaries(training, summaries, as_json=as_json)
+
+
+def _emit_summaries(
+    training: "Training", summaries: "Mapping[int, Summary]", *, as_json: bool
+) -> None:
+    """Print the scores of all folds, and where the model is."""
+    from autoseg.evaluation.summary import as_table
+    from autoseg.io.documents import to_json
+
+    tables = (
+        f"fold {fold}, validation\n{as_table(summary)}\n\n" for fold, summary in summaries.items()
+    )
     emit(
         {
             "model": str(training.model_folder),
             "folds": {str(fold): to_json(summary) for fold, summary in summaries.items()},
         },
-        "\n\n".join(
-            f"fold {fold}, validation\n{as_table(summary)}" for fold, summary in summaries.items()
-        )
-        + f"\n\nmodel: {training.model_folder}",
+        f"{''.join(tables)}model: {training.model_folder}",
         as_json=as_json,
     )
 
@@ -169,11 +177,7 @@ def _train_side_by_side(
     line = ["train", training.configuration, *options]
     missing = [fold for fold, summary in finished.items() if summary is None]
     if not missing:
-        raise UsageError(
-            f"{training.model_folder}: fold {', '.join(map(str, folds))} is trained and validated "
-            "already",
-            hint="train another --run NAME, or go on: autoseg predict -i imgs -o masks",
-        )
+        raise training.already_trained(folds)
     result = train_side_by_side(line, missing, devices, progress=progress)
     kept = {str(fold): to_json(summary) for fold, summary in finished.items() if summary}
     return {**result, "folds": {**kept, **result["folds"]}}

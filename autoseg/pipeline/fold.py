@@ -81,6 +81,14 @@ class Training:
         except AutosegError:
             return None
 
+    def already_trained(self, folds: Sequence[int]) -> UsageError:
+        """Return the error of training folds of which all are finished."""
+        return UsageError(
+            f"{self.model_folder}: fold {', '.join(map(str, folds))} is trained and validated "
+            "already",
+            hint="train another --run NAME, or go on: autoseg predict -i imgs -o masks",
+        )
+
     def check_folds(self, splits: Splits) -> None:
         """Refuse to mix folds of different splits in one model.
 

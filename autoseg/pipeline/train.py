@@ -120,11 +120,7 @@ def _train_folds(
     training.check_folds(splits)
     finished = {number: training.finished_summary(number) for number in folds}
     if all(finished.values()) and not keep_finished:
-        raise UsageError(
-            f"{training.model_folder}: fold {', '.join(map(str, folds))} is trained and validated "
-            "already",
-            hint="train another --run NAME, or go on: autoseg predict -i imgs -o masks",
-        )
+        raise training.already_trained(folds)
     files.ensure_writable(training.model_folder)
     place.ranks.barrier()
     summaries = {}

@@ -10,7 +10,6 @@ from autoseg.training.saving import SAVE_EVERY_S, Saver
 from autoseg.training.setup import FoldSetup
 from autoseg.training.sitting import Sitting
 from autoseg.training.state import TrainState, make_state
-from autoseg.training.trouble import device_failures
 
 
 def train_fold(
@@ -50,12 +49,10 @@ def train_fold(
     Raises
     ------
     InterruptedRun
-        If a signal asked for a stop or the device is lost, the state being saved, or if what came
-        before the training used its time up; the same call carries on.
+        If a signal asked for a stop, the state being saved, or if what came before the training
+        used its time up; the same call carries on.
     TrainingError
         If the loss is no number for many steps, again after a return to a checkpoint.
-    ResourceError
-        If the memory of the device is too small.
     DamagedError
         If all checkpoints are damaged.
     UsageError
@@ -63,7 +60,6 @@ def train_fold(
     """
     config = setup.description.training
     with (
-        device_failures(setup.number, str(setup.device)),
         stop_on_request() as stopped,
         setup.open_feed(ranks, workers=workers) as feed,
         Saver(setup.folder, setup.origin, setup.device, every_s=save_every_s) as saver,

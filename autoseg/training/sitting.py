@@ -182,6 +182,7 @@ class Sitting:
         self.ranks.barrier()
         fresh = make_state(self.setup.fresh_network(), self.config, self.setup.device)
         checkpoint.restore_latest(self.setup.folder, fresh, only=lambda found: not found.skipped)
+        self.ranks.barrier()  # all have read before the first one writes
         fresh.rolled_back, fresh.skipped = True, 0
         self.tell(
             "rollback",

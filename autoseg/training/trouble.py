@@ -22,7 +22,7 @@ ROLLED_BACK_RATE: Final = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
-    """A step whose loss or gradient was no number; it changed nothing."""
+    """A step whose loss or gradient was no number; it changed no weight."""
 
     epoch: int
     """Its epoch."""

@@ -1,6 +1,9 @@
 """Small datasets that a network learns in seconds: two labels, anisotropic, turned grids."""
 
 import json
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -110,3 +113,19 @@ def msd(tmp_path: Path) -> Path:
 def png(tmp_path: Path) -> Path:
     """A 2D dataset, nnU-Net v2 layout."""
     return write_png(tmp_path / "data" / "Dataset012_Shapes")
+
+
+@pytest.fixture(scope="session")
+def planned(tmp_path_factory: pytest.TempPathFactory, write_msd_dataset) -> Path:
+    """A folder with a planned and preprocessed dataset; to be copied."""
+    folder = tmp_path_factory.mktemp("planned")
+    write_msd_dataset(folder / "raw" / "Task07_Shapes")
+    line = [sys.executable, "-m", "autoseg", "plan_and_preprocess", "-d", "raw/Task07_Shapes"]
+    subprocess.run(line, cwd=folder, check=True, capture_output=True, timeout=120)
+    return folder
+
+
+@pytest.fixture
+def prepared(tmp_path: Path, planned: Path) -> Path:
+    """A copy of it, to train in."""
+    return Path(shutil.copytree(planned, tmp_path / "copy"))

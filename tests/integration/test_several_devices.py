@@ -2,33 +2,14 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
-
-import pytest
 
 MODEL = "autoseg_workspace/Task07_Shapes/models/default/3d_fullres/default"
 ONE, BOTH = "cpu/float32", "cpu/float32,cpu/float32"
 OPTIONS = ["--preset", "fast", "--epochs", "2", "--steps-per-epoch", "4"]
-
-
-@pytest.fixture(scope="module")
-def planned(tmp_path_factory: pytest.TempPathFactory, write_msd_dataset) -> Path:
-    """A folder with a planned and preprocessed dataset; to be copied."""
-    folder = tmp_path_factory.mktemp("planned")
-    write_msd_dataset(folder / "raw" / "Task07_Shapes")
-    line = [sys.executable, "-m", "autoseg", "plan_and_preprocess", "-d", "raw/Task07_Shapes"]
-    subprocess.run(line, cwd=folder, check=True, capture_output=True, timeout=120)
-    return folder
-
-
-@pytest.fixture
-def prepared(tmp_path: Path, planned: Path) -> Path:
-    return Path(shutil.copytree(planned, tmp_path / "copy"))
 
 
 def train(command: list[str], folder: Path, *words: str) -> subprocess.CompletedProcess[str]:

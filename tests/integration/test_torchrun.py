@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,21 +14,6 @@ OPTIONS = [
     *("--preset", "fast", "--epochs", "2", "--steps-per-epoch", "3"),
     *("--device", "cpu/float32", "--schedule", "polynomial", "--optimizer", "sgd"),
 ]
-
-
-@pytest.fixture(scope="module")
-def planned(tmp_path_factory: pytest.TempPathFactory, write_msd_dataset) -> Path:
-    """A folder with a planned and preprocessed dataset; to be copied."""
-    folder = tmp_path_factory.mktemp("planned")
-    write_msd_dataset(folder / "raw" / "Task07_Shapes")
-    line = [sys.executable, "-m", "autoseg", "plan_and_preprocess", "-d", "raw/Task07_Shapes"]
-    subprocess.run(line, cwd=folder, check=True, capture_output=True, timeout=120)
-    return folder
-
-
-@pytest.fixture
-def prepared(tmp_path: Path, planned: Path) -> Path:
-    return Path(shutil.copytree(planned, tmp_path / "copy"))
 
 
 def train(folder: Path, run: str, processes: int) -> subprocess.CompletedProcess[str]:
