@@ -32,7 +32,7 @@ def command(
     \b
     Example: autoseg demo
     """
-    from autoseg.evaluation.summary import as_table
+    from autoseg.evaluation.layout import as_table
     from autoseg.io.documents import to_json
     from autoseg.pipeline.demo import demo
 

@@ -18,6 +18,12 @@ from autoseg.cli.options import PATH, common_options, emit, planned_option, work
     help="Folder of references, named like the segmentations.  [default: those of the dataset]",
 )
 @click.option("-o", "--output", type=PATH, default=None, help="Folder for the report.")
+@click.option(
+    "--tolerance-mm",
+    type=click.FloatRange(0),
+    default=None,
+    help="Distance of surfaces that counts as agreement.  [default: the median voxel edge]",
+)
 @click.option("--cases", "per_case", is_flag=True, help="List every case, the worst first.")
 @planned_option
 @workers_option
@@ -26,6 +32,7 @@ def command(
     predictions: Path,
     references: Path | None,
     output: Path | None,
+    tolerance_mm: float | None,
     per_case: bool,
     dataset: str | None,
     workers: int | None,
@@ -33,13 +40,14 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    r"""Score segmentations against references: Dice, IoU and volumes per case and label.
+    r"""Score segmentations against references: overlap, distances, lesions and volumes.
 
     \b
     Example: autoseg evaluate -i masks -r Task04_Hippocampus/labelsTr
     """
     from autoseg.core.errors import PartialError
-    from autoseg.evaluation.summary import Summary, as_table
+    from autoseg.evaluation.layout import as_table
+    from autoseg.evaluation.summary import Summary
     from autoseg.io.documents import read_stored, to_json
     from autoseg.pipeline.evaluate import evaluate, find_references
 
@@ -62,6 +70,7 @@ def command(
                 found,
                 description,
                 output=output,
+                tolerance_mm=tolerance_mm,
                 workers=workers,
                 progress=progress,
             )

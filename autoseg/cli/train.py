@@ -134,7 +134,7 @@ def _emit_summaries(
     training: "Training", summaries: "Mapping[int, Summary]", *, as_json: bool
 ) -> None:
     """Print the scores of all folds, and where the model is."""
-    from autoseg.evaluation.summary import as_table
+    from autoseg.evaluation.layout import as_table
     from autoseg.io.documents import to_json
 
     tables = (

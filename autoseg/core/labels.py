@@ -165,28 +165,6 @@ class Labels:
         ignore = None if self.ignore is None else values[self.count]
         return replace(self, values=values[: self.count], ignore=ignore)
 
-    def label_map(self, logits: npt.NDArray[np.floating]) -> LabelMap:
-        """Return the label of every voxel.
-
-        Parameters
-        ----------
-        logits : (K, *spatial) array
-            One channel per label, or per region.
-
-        Returns
-        -------
-        (*spatial) array of `dtype`
-            The label with the largest logit, ties to the smaller one. Where there are regions,
-            those of probability above 1/2, written over each other in their order.
-        """
-        if not self.regions:
-            labels: LabelMap = logits.argmax(0).astype(self.dtype)
-            return labels
-        written = np.zeros(logits.shape[1:], self.dtype)
-        for region, logit in zip(self.regions, logits, strict=True):
-            written[logit > 0] = region.written
-        return written
-
     def to_file(self, label_map: LabelMap) -> LabelMap:
         """Return a label map with the values that files hold, in the smallest type for them."""
         values = self.stored_values

@@ -171,8 +171,9 @@ class Configuration:
             raise PlanError(f"{where}: batch_size {self.batch_size} must be at least 1")
         for name in ("image_order", "segmentation_order", "logits_order"):
             order = getattr(self, name)
-            if not 0 <= order <= MOST_ORDER:
-                raise PlanError(f"{where}: {name} {order} must be from 0 to {MOST_ORDER}")
+            most = 1 if name == "logits_order" else MOST_ORDER
+            if not 0 <= order <= most:
+                raise PlanError(f"{where}: {name} {order} must be from 0 to {most}")
         if self.previous_stage == self.name:
             raise PlanError(f"{where}: previous_stage must be another configuration")
 

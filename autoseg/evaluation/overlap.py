@@ -57,6 +57,26 @@ class Overlap:
         return self.true_positive + self.false_positive
 
     @property
+    def precision(self) -> float | None:
+        """Share of the predicted voxels that are right, 0 to 1; None where none is predicted."""
+        return self.true_positive / self.predicted_voxels if self.predicted_voxels else None
+
+    @property
+    def recall(self) -> float | None:
+        """Share of the reference's voxels that are found, 0 to 1; None where it has none."""
+        return self.true_positive / self.reference_voxels if self.reference_voxels else None
+
+    @property
+    def volume_error(self) -> float | None:
+        """Volume that is predicted too much, as a fraction of the reference's, -1 or more.
+
+        None where the reference has none.
+        """
+        if not self.reference_voxels:
+            return None
+        return (self.predicted_voxels - self.reference_voxels) / self.reference_voxels
+
+    @property
     def both_empty(self) -> bool:
         """Whether neither has the label."""
         return self.reference_voxels == 0 and self.predicted_voxels == 0

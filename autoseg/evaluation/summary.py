@@ -1,10 +1,8 @@
-"""What the overlaps of all cases add up to, as a record, a table to read and a CSV to compute with.
+"""What the scores of all cases add up to.
 
 Every label or region weighs the same in the mean, and within it every case that counts.
 """
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -13,23 +11,8 @@ from typing import ClassVar
 from autoseg.core.errors import DatasetError
 from autoseg.core.geometry import STRICT
 from autoseg.core.labels import Labels, Region
-from autoseg.evaluation.overlap import Overlap, values_in_files, volume_ml
-
-Row = tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CaseScores:
-    """How one case was segmented."""
-
-    __pydantic_config__: ClassVar = STRICT
-
-    case: str
-    """Case name."""
-    overlaps: tuple[Overlap, ...]
-    """One per region, or per foreground label, in their order."""
-    voxel_mm3: float | None
-    """Volume of a voxel, mm^3; None for a 2D image."""
+from autoseg.evaluation.overlap import values_in_files
+from autoseg.evaluation.scoring import CaseScores, StructureScores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +29,22 @@ class LabelSummary:
     """Mean Dice of the cases that count, 0 to 1; None where no case counts."""
     mean_iou: float | None
     """Mean IoU of the same cases, 0 to 1."""
+    mean_precision: float | None = None
+    """Mean share of predicted voxels that are right, 0 to 1, of the cases that have any."""
+    mean_recall: float | None = None
+    """Mean share of the reference's voxels that are found, 0 to 1, of the cases that have any."""
+    mean_volume_error: float | None = None
+    """Mean of (predicted - reference) / reference volume, of the same cases."""
+    mean_hd95_mm: float | None = None
+    """Mean Hausdorff distance of 95 %, mm, of the cases where both have the label."""
+    mean_assd_mm: float | None = None
+    """Mean of the mean distances between surfaces, mm, of the same cases."""
+    mean_nsd: float | None = None
+    """Mean share of the surfaces within the tolerance, 0 to 1, of the cases that count."""
+    mean_lesion_f1: float | None = None
+    """Mean F1 of the detection of lesions, 0 to 1, of the cases that count."""
+    distances_counted: int = 0
+    """Cases where both have the label, and so a distance between surfaces."""
     cases_counted: int
     """Cases where the reference, the prediction or both have the label."""
     both_empty: int
@@ -99,66 +98,15 @@ def summarize(scores: Sequence[CaseScores], labels: Labels, dataset: str) -> Sum
     ordered = tuple(sorted(scores, key=lambda scored: scored.case))
     _check_cases(ordered, labels)
     summaries = tuple(
-        _summarize_label(structure, labels, tuple(scored.overlaps[place] for scored in ordered))
+        _summarize_label(structure, labels, [scored.structures[place] for scored in ordered])
         for place, structure in enumerate(labels.structures)
     )
     return Summary(
         dataset=dataset,
         cases=ordered,
         labels=summaries,
-        mean_dice=_mean([label.mean_dice for label in summaries]),
+        mean_dice=mean([label.mean_dice for label in summaries]),
     )
-
-
-def as_table(summary: Summary, *, worst: int = 0) -> str:
-    """Lay a summary out as plain text, to be read on a terminal.
-
-    Parameters
-    ----------
-    summary : Summary
-        What to show.
-    worst : int
-        How many (case, label) rows to append, smallest Dice first and those without a Dice last.
-
-    Returns
-    -------
-    str
-        Lines without trailing spaces or a final line break. ``-`` stands for a missing number.
-    """
-    head = ("label", "Dice", "IoU", "cases", "both empty", "missed", "spurious")
-    rows = [_label_row(label) for label in summary.labels]
-    mean_iou = _mean([label.mean_iou for label in summary.labels])
-    mean = ("mean", _score(summary.mean_dice), _score(mean_iou), "", "", "", "")
-    table = _align([head, *rows, mean], texts=1)
-    if worst < 1:
-        return table
-    case_head = ("case", "label", "Dice", "IoU", "reference mL", "prediction mL")
-    return f"{table}\n\n{_align([case_head, *_case_rows(summary)[:worst]], texts=2)}"
-
-
-def as_csv(summary: Summary) -> str:
-    """Write the scores of a summary as CSV, one line per case and label.
-
-    Parameters
-    ----------
-    summary : Summary
-        What to write.
-
-    Returns
-    -------
-    str
-        A head line and the columns case, label, dice, iou, reference_ml, prediction_ml. Numbers
-        are written in full; a missing number is an empty field. Lines end with a line feed.
-    """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("case", "label", "dice", "iou", "reference_ml", "prediction_ml"))
-    for scored in summary.cases:
-        for overlap in scored.overlaps:
-            writer.writerow(
-                (scored.case, overlap.label, overlap.dice, overlap.iou, *_volumes(scored, overlap))
-            )
-    return text.getvalue()
 
 
 def _check_cases(ordered: Sequence[CaseScores], labels: Labels) -> None:
@@ -178,68 +126,33 @@ def _check_cases(ordered: Sequence[CaseScores], labels: Labels) -> None:
 
 
 def _summarize_label(
-    structure: Region, labels: Labels, overlaps: Sequence[Overlap]
+    structure: Region, labels: Labels, scores: Sequence[StructureScores]
 ) -> LabelSummary:
     """Add up one label or region over all cases."""
+    overlaps = [each.overlap for each in scores]
+    surfaces = [each.surface for each in scores if each.surface is not None]
+    lesions = [each.lesions for each in scores if each.lesions is not None]
     return LabelSummary(
         label=structure.name,
         values=values_in_files(structure, labels),
-        mean_dice=_mean([overlap.dice for overlap in overlaps]),
-        mean_iou=_mean([overlap.iou for overlap in overlaps]),
-        cases_counted=sum(not overlap.both_empty for overlap in overlaps),
-        both_empty=sum(overlap.both_empty for overlap in overlaps),
-        missed=sum(overlap.is_missed for overlap in overlaps),
-        spurious=sum(overlap.is_spurious for overlap in overlaps),
+        mean_dice=mean([each.dice for each in overlaps]),
+        mean_iou=mean([each.iou for each in overlaps]),
+        mean_precision=mean([each.precision for each in overlaps]),
+        mean_recall=mean([each.recall for each in overlaps]),
+        mean_volume_error=mean([each.volume_error for each in overlaps]),
+        mean_hd95_mm=mean([each.hd95_mm for each in surfaces]),
+        mean_assd_mm=mean([each.assd_mm for each in surfaces]),
+        mean_nsd=mean([each.nsd for each in surfaces]),
+        mean_lesion_f1=mean([each.f1 for each in lesions]),
+        distances_counted=sum(each.hd95_mm is not None for each in surfaces),
+        cases_counted=sum(not each.both_empty for each in overlaps),
+        both_empty=sum(each.both_empty for each in overlaps),
+        missed=sum(each.is_missed for each in overlaps),
+        spurious=sum(each.is_spurious for each in overlaps),
     )
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
+def mean(values: Sequence[float | None]) -> float | None:
     """Return the mean of the values that exist, or None."""
     existing = [value for value in values if value is not None]
     return fmean(existing) if existing else None
-
-
-def _volumes(scored: CaseScores, overlap: Overlap) -> tuple[float | None, float | None]:
-    """Return the volumes of the reference and of the prediction, mL."""
-    return (
-        volume_ml(overlap.reference_voxels, scored.voxel_mm3),
-        volume_ml(overlap.predicted_voxels, scored.voxel_mm3),
-    )
-
-
-def _label_row(label: LabelSummary) -> Row:
-    counts = (label.cases_counted, label.both_empty, label.missed, label.spurious)
-    return (label.label, _score(label.mean_dice), _score(label.mean_iou), *map(str, counts))
-
-
-def _case_rows(summary: Summary) -> list[Row]:
-    """Return one row per case and label, worst first."""
-    scored = [(case, overlap) for case in summary.cases for overlap in case.overlaps]
-    scored.sort(key=lambda pair: 2.0 if pair[1].dice is None else pair[1].dice)
-    return [
-        (
-            case.case,
-            overlap.label,
-            _score(overlap.dice),
-            _score(overlap.iou),
-            *("-" if ml is None else f"{ml:.2f}" for ml in _volumes(case, overlap)),
-        )
-        for case, overlap in scored
-    ]
-
-
-def _score(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
-
-
-def _align(rows: Sequence[Row], *, texts: int) -> str:
-    """Lay rows out in columns: the first ``texts`` to the left, numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = (
-        "  ".join(
-            cell.ljust(width) if place < texts else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    )
-    return "\n".join(line.rstrip() for line in lines)

@@ -1,37 +1,37 @@
 """From logits on a configuration's grid to a label map on the input's own grid."""
 
-import numpy as np
-import numpy.typing as npt
+from collections.abc import Iterable
 
-from autoseg.core.labels import Labels
+import numpy as np
+from torch import Tensor
+
+from autoseg.core.labels import LabelMap, Labels
 from autoseg.core.plan import Configuration, Plan
+from autoseg.inference.labelling import grid_axes, label_slabs
 from preprocessing.case import RawGrid, plan_resampling
-from preprocessing.resampling import resample_image, separate_axis
+from preprocessing.resampling import separate_axis
 
 
 def label_map_on_input_grid(
-    logits: npt.NDArray[np.float32],
+    slabs: Iterable[Tensor],
     grid: RawGrid,
     labels: Labels,
     plan: Plan,
     configuration: Configuration,
-    *,
-    threads: int = 1,
-) -> npt.NDArray[np.unsignedinteger]:
+) -> LabelMap:
     """Resample logits to the input's grid, take the largest, and undo the crop and axis order.
 
     Parameters
     ----------
-    logits : (K, *spatial) array of float32
-        Logits on the configuration's grid, axes in plan order.
+    slabs : iterable of (K, planes, ...) float32 tensors
+        Logits on the configuration's grid, axes in plan order; each slab but the first begins with
+        the last plane of the one before.
     grid : RawGrid
         Of the image that they were made from.
     labels : Labels
         Meaning of the channels.
     plan, configuration
         What was decided.
-    threads : int
-        Threads to compute with; their number changes no voxel.
 
     Returns
     -------
@@ -39,13 +39,15 @@ def label_map_on_input_grid(
         Axes as the reader gave them; background outside the crop.
     """
     used = plan_resampling(grid, configuration)
-    resampled = resample_image(
-        logits,
+    axes = grid_axes(
+        used.shape,
         grid.crop.shape,
         order=configuration.logits_order,
         separate=separate_axis(used.spacing, grid.spacing),
-        threads=threads,
     )
     whole = np.zeros(grid.whole_shape, labels.dtype)
-    whole[grid.crop.slices] = labels.label_map(resampled)
+    cut, start = whole[grid.crop.slices], 0
+    for planes in label_slabs(slabs, axes, labels):
+        cut[start : start + len(planes)] = planes.cpu().numpy()
+        start += len(planes)
     return whole.transpose(np.argsort(plan.axis_order))

@@ -1,18 +1,20 @@
 """A trained model in memory, ready to segment arrays; `autoseg.inference.stored` reads it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from autoseg.core.errors import GeometryError, VoxelError
+from autoseg.core.labels import LabelMap
 from autoseg.core.model import ModelDescription
 from autoseg.execution.machine import inspect_machine
 from autoseg.inference.export import label_map_on_input_grid
-from autoseg.inference.predictor import PreviousPrediction, Window, predict_logits
-from autoseg.networks.assembler import UNet
-from autoseg.networks.device import Device
+from autoseg.inference.predictor import OnTile, no_listener, predict_slabs
+from autoseg.inference.window import PreviousPrediction, Window
+from autoseg.inference.workplace import Workplace
 from preprocessing.case import (
     CroppedImage,
     RawGrid,
@@ -20,10 +22,6 @@ from preprocessing.case import (
     resample_case,
     resample_reference,
 )
-
-
-def _silent(done: int, total: int) -> None:
-    """Ignore how many tiles are done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +34,8 @@ class Model:
     """Folds whose logits are averaged."""
     digests: tuple[str, ...]
     """SHA-256 of each fold's weights."""
-    networks: tuple[UNet, ...]
-    """One network per fold, in evaluation mode."""
-    device: Device
-    """Where they lie."""
+    place: Workplace
+    """One network per fold, and where they run."""
     mirror: bool
     """Whether logits are averaged over mirrored views."""
     previous: "Model | None" = None
@@ -56,7 +52,7 @@ class Model:
         spacing: Sequence[float],
         *,
         where: str = "image",
-        on_tile: Callable[[int, int], None] = _silent,
+        on_tile: OnTile = no_listener,
     ) -> npt.NDArray[np.unsignedinteger]:
         """Segment an image in memory; starts no process and writes no file.
 
@@ -91,30 +87,59 @@ class Model:
         cropped = crop_image(image, spacing, plan, where=where)
         return self.description.dataset.labels.to_file(self._segment(cropped, on_tile))
 
-    def logits(
+    def segment(
         self,
         image: npt.NDArray[np.float32],
-        previous: npt.NDArray[np.unsignedinteger] | None = None,
+        grid: RawGrid,
+        previous: LabelMap | None = None,
         *,
-        on_tile: Callable[[int, int], None] = _silent,
-    ) -> npt.NDArray[np.float32]:
-        """Return the logits (K, *spatial) of a preprocessed image (C, *spatial).
+        on_tile: OnTile = no_listener,
+    ) -> LabelMap:
+        """Segment a preprocessed image.
 
-        ``previous`` is the label map (*spatial) that the first stage of a cascade predicted.
+        Parameters
+        ----------
+        image : (C, *spatial) array of float32
+            On the configuration's grid, axes in plan order.
+        grid : RawGrid
+            Of the image that it was made from.
+        previous : (*spatial) array of unsigned int, optional
+            Label map that the first stage of a cascade predicted, on the same grid as the image.
+        on_tile : callable
+            Told how many tiles are done, and of how many.
+
+        Returns
+        -------
+        (*whole image) array of unsigned int
+            On the raw grid, axes as the reader gave them. Labels are positions in
+            `autoseg.core.labels.Labels.names`.
         """
+        description = self.description
+        return label_map_on_input_grid(
+            self.slabs(image, previous, on_tile=on_tile),
+            grid,
+            description.dataset.labels,
+            description.plan,
+            description.configuration,
+        )
+
+    def slabs(
+        self,
+        image: npt.NDArray[np.float32],
+        previous: LabelMap | None = None,
+        *,
+        on_tile: OnTile = no_listener,
+    ) -> Iterator[Tensor]:
+        """Yield the logits of a preprocessed image; see `predict_slabs`."""
         description, configuration = self.description, self.description.configuration
         axes = description.plan.patch_mirror_axes(configuration) if self.mirror else ()
         window = Window(tile=configuration.patch_size, mirror_axes=axes)
         guide = None
         if previous is not None:
             guide = PreviousPrediction(label_map=previous, labels=description.previous_labels)
-        return predict_logits(
-            self.networks, image, window, self.device, previous=guide, on_tile=on_tile
-        )
+        return predict_slabs(self.place, image, window, previous=guide, on_tile=on_tile)
 
-    def _segment(
-        self, cropped: CroppedImage, on_tile: Callable[[int, int], None]
-    ) -> npt.NDArray[np.unsignedinteger]:
+    def _segment(self, cropped: CroppedImage, on_tile: OnTile) -> LabelMap:
         """Return the label map on the raw grid; the stages of a cascade share plan and crop."""
         plan, configuration = self.description.plan, self.description.configuration
         threads = inspect_machine().cores
@@ -125,23 +150,7 @@ class Model:
                 coarse, cropped.grid, plan, configuration, threads=threads
             )
         prepared, _ = resample_case(cropped, configuration, threads=threads)
-        return self.label_map(self.logits(prepared, previous, on_tile=on_tile), cropped.grid)
-
-    def label_map(
-        self, logits: npt.NDArray[np.float32], grid: RawGrid
-    ) -> npt.NDArray[np.unsignedinteger]:
-        """Return the label map on the raw grid, axes as the reader gave them.
-
-        Labels are positions in `autoseg.core.labels.Labels.names`.
-        """
-        return label_map_on_input_grid(
-            logits,
-            grid,
-            self.description.dataset.labels,
-            self.description.plan,
-            self.description.configuration,
-            threads=inspect_machine().cores,
-        )
+        return self.segment(prepared, cropped.grid, previous, on_tile=on_tile)
 
 
 def _checked(

@@ -1,141 +1,227 @@
-"""Logits of a whole image by a sliding window, averaged over mirrored views and over folds."""
+"""Logits of an image by a sliding window, plane after plane, averaged over views and folds."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import chain, combinations
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from autoseg.inference.tiling import gaussian_weights, padding_to, tile_boxes
-from autoseg.networks.assembler import UNet
-from autoseg.networks.device import Device
-from autoseg.networks.previous import label_channels
+from autoseg.inference.blend import Blend
+from autoseg.inference.tiling import Group, gaussian_weights, padding_to, tile_groups
+from autoseg.inference.window import PreviousPrediction, Window
+from autoseg.inference.workplace import Workplace
 
 Floats = npt.NDArray[np.float32]
+OnTile = Callable[[int, int], None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
-    """How an image is cut into tiles and which views of a tile are averaged."""
-
-    tile: tuple[int, ...]
-    """Voxels of a tile per axis; a 2D network has a tile of two axes."""
-    mirror_axes: tuple[int, ...]
-    """Axes of the tile along which views are mirrored; empty for none."""
-    step_fraction: float = 0.5
-    """Largest distance of neighboring tiles as a fraction of their edge."""
-    batch_size: int = 4
-    """Tiles per pass of the network."""
-
-    @property
-    def views(self) -> tuple[tuple[int, ...], ...]:
-        """Every combination of mirrored axes, the unmirrored view first."""
-        axes = self.mirror_axes
-        return tuple(chain.from_iterable(combinations(axes, n) for n in range(len(axes) + 1)))
+def no_listener(done: int, total: int) -> None:
+    """Ignore how many tiles are done."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PreviousPrediction:
-    """What the previous stage of a cascade predicted: further channels of the network's input."""
-
-    label_map: npt.NDArray[np.unsignedinteger]
-    """(*spatial) label map on the image's grid."""
-    labels: int
-    """Foreground labels; each becomes a channel."""
-
-    def padded(self, padding: Sequence[tuple[int, int]]) -> "PreviousPrediction":
-        """Return the same with background around it."""
-        return PreviousPrediction(label_map=np.pad(self.label_map, padding), labels=self.labels)
-
-    def channels(self, box: tuple[slice, ...]) -> Tensor:
-        """Return the channels (labels, *tile) of a tile."""
-        return label_channels(torch.from_numpy(self.label_map[box]), self.labels)
-
-
-def predict_logits(
-    networks: Sequence[UNet],
+def predict_slabs(
+    place: Workplace,
     image: Floats,
     window: Window,
-    device: Device,
     *,
     previous: PreviousPrediction | None = None,
-    on_tile: Callable[[int, int], None] = lambda done, total: None,
-) -> Floats:
-    """Return the logits of an image, averaged over networks and mirrored views.
+    folds_apart: bool = False,
+    on_tile: OnTile = no_listener,
+) -> Iterator[Tensor]:
+    """Yield the logits of an image as slabs along its first axis.
 
     Parameters
     ----------
-    networks : sequence of UNet
-        One per fold, on the device, in evaluation mode.
+    place : Workplace
+        Networks, one per fold, and where they run. Sums are kept in float32.
     image : (C, *spatial) array of float32
         Preprocessed image. With a tile of fewer axes, every slice along the leading spatial axes
         is predicted on its own.
     window : Window
         Tiles and views.
-    device : Device
-        Where networks run. Sums are kept in float32 on the same device.
     previous : PreviousPrediction, optional
         What the previous stage of a cascade predicted, on the same grid.
+    folds_apart : bool
+        Whether folds are not averaged: their channels follow each other.
     on_tile : callable
         Told how many tiles are done, and of how many.
 
-    Returns
-    -------
-    (K, *spatial) array of float32
+    Yields
+    ------
+    (K, planes, ...) tensor of float32
+        Each but the first begins with the last plane of the one before. It is overwritten when the
+        next one is asked for.
+
+    Notes
+    -----
+    The memory that it takes is that of as many planes as a tile has.
 
     References
     ----------
     Gaussian-weighted tiles: Isensee et al. 2021, doi:10.1038/s41592-020-01008-z.
     """
+    source = _source(image, window, previous)
+    passes = _Passes(place=place, window=window, folds_apart=folds_apart)
+    shape = source.image.shape[1:]
+    groups = tile_groups(shape, source.tile, window.step_fraction, most=place.patches(window.tile))
+    weight = torch.from_numpy(gaussian_weights(window.tile).copy()).reshape(source.tile)
+    planes = max(group.reach - group.first for group in groups)
+    blend = Blend(weight, planes, shape[1:], place.sums_on)
+    first, last = source.inside[0].start, source.inside[0].stop
+    done, total = 0, sum(len(group.starts) for group in groups)
+    for group in groups:
+        for count in _add_group(blend, passes, source, group):
+            done += count
+            on_tile(done, total)
+        slab = blend.finish(group.finished)
+        if len(groups) == 1:  # only then there may be padding along the first axis
+            slab = slab[:, first:last]
+        yield slab[(slice(None), slice(None), *source.inside[1:])]
+        blend.advance(group.finished)
+
+
+def predict_logits(
+    place: Workplace,
+    image: Floats,
+    window: Window,
+    *,
+    previous: PreviousPrediction | None = None,
+) -> Floats:
+    """Return the logits (K, *spatial) of a whole image; the parameters are those of the slabs."""
+    slabs = predict_slabs(place, image, window, previous=previous)
+    parts = [slab[:, min(number, 1) :].cpu().clone() for number, slab in enumerate(slabs)]
+    logits: Floats = torch.cat(parts, dim=1).numpy()
+    return logits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Source:
+    """An image that tiles are cut from, at least as large as a tile."""
+
+    image: Tensor
+    tile: tuple[int, ...]
+    previous: PreviousPrediction | None
+    inside: tuple[slice, ...]
+
+    def cut(self, start: Sequence[int]) -> Tensor:
+        """Return a tile (C, *tile) of all axes, those of a previous prediction behind."""
+        box = tuple(slice(a, a + n) for a, n in zip(start, self.tile, strict=True))
+        tile = self.image[(slice(None), *box)]
+        if self.previous is None:
+            return tile
+        return torch.cat((tile, self.previous.channels(box)))
+
+
+def _source(image: Floats, window: Window, previous: PreviousPrediction | None) -> _Source:
+    """Pad an image where it is smaller than a tile."""
     leading = image.ndim - 1 - len(window.tile)
     tile = (1,) * leading + window.tile
     padding = padding_to(image.shape[1:], tile)
-    padded = torch.from_numpy(np.pad(image, ((0, 0), *padding)))
-    guide = None if previous is None else previous.padded(padding)
-    starts = list(tile_boxes(padded.shape[1:], tile, window.step_fraction))
-    weight = torch.from_numpy(gaussian_weights(window.tile).copy()).reshape(tile)
-    weight = weight.to(device.torch_device)
-    total, weights = None, torch.zeros(padded.shape[1:], device=device.torch_device)
-    for first in range(0, len(starts), window.batch_size):
-        boxes = [_box(start, tile) for start in starts[first : first + window.batch_size]]
-        tiles = torch.stack([padded[(slice(None), *box)] for box in boxes])
-        if guide is not None:
-            tiles = torch.cat([tiles, torch.stack([guide.channels(box) for box in boxes])], dim=1)
-        squeezed = tiles.reshape(len(boxes), tiles.shape[1], *window.tile).to(device.torch_device)
-        logits = _average_logits(networks, squeezed, window, device)
-        if total is None:
-            shape = (logits.shape[1], *padded.shape[1:])
-            total = torch.zeros(shape, device=device.torch_device)
-        for box, values in zip(boxes, logits, strict=True):
-            total[(slice(None), *box)] += values.reshape(len(values), *tile) * weight
-            weights[box] += weight
-        on_tile(min(first + window.batch_size, len(starts)), len(starts))
-    assert total is not None  # an image has at least one tile
-    inside = tuple(slice(a, a + n) for (a, _), n in zip(padding, image.shape[1:], strict=True))
-    blended: Floats = (total / weights)[(slice(None), *inside)].cpu().numpy()
-    return blended
+    if any(before or behind for before, behind in padding):
+        inside = tuple(
+            slice(before, before + n)
+            for (before, _), n in zip(padding, image.shape[1:], strict=True)
+        )
+        image = np.pad(image, ((0, 0), *padding))
+        previous = None if previous is None else previous.padded(padding)
+    else:
+        inside = tuple(slice(0, n) for n in image.shape[1:])
+    if any(stride < 0 for stride in image.strides):
+        image = image.copy()  # torch has no reversed views
+    return _Source(image=torch.from_numpy(image), tile=tile, previous=previous, inside=inside)
 
 
-def _box(start: Sequence[int], tile: Sequence[int]) -> tuple[slice, ...]:
-    return tuple(slice(a, a + n) for a, n in zip(start, tile, strict=True))
+def _add_group(blend: Blend, passes: "_Passes", source: _Source, group: Group) -> Iterator[int]:
+    """Predict the tiles of a group and add them; tell after each pass how many there were."""
+    waiting: list[tuple[Sequence[int], Tensor]] = []
+    for number, start in enumerate(group.starts, 1):
+        tile = source.cut(start)
+        known = passes.of_constant(tile)
+        if known is not None:
+            _move_sums(blend, passes)
+            blend.add(start, known.reshape(len(known), *source.tile))
+            yield 1
+        else:
+            waiting.append((start, tile))
+        if waiting and (len(waiting) == passes.tiles or number == len(group.starts)):
+            found = passes.logits([tile for _, tile in waiting])
+            _move_sums(blend, passes)
+            for (place, _), logits in zip(waiting, found, strict=True):
+                blend.add(place, logits.reshape(len(logits), *source.tile))
+            yield len(waiting)
+            waiting = []
 
 
-@torch.inference_mode()
-def _average_logits(
-    networks: Sequence[UNet], tiles: Tensor, window: Window, device: Device
-) -> Tensor:
-    """Average float32 logits (N, K, *tile) of tiles (N, C, *tile)."""
-    total: Tensor | None = None
-    for view in window.views:
-        axes = tuple(axis + 2 for axis in view)
-        seen = tiles.flip(axes) if axes else tiles
-        for network in networks:
-            with device.precision():
-                logits = network(seen)[0]
-            logits = logits.float().flip(axes) if axes else logits.float()
-            total = logits if total is None else total + logits
-    assert total is not None  # there is at least one network and one view
-    return total / (len(window.views) * len(networks))
+def _move_sums(blend: Blend, passes: "_Passes") -> None:
+    if blend.device != passes.place.sums_on:
+        blend.move(passes.place.sums_on)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Passes:
+    """Passes of the networks over the views of tiles."""
+
+    place: Workplace
+    window: Window
+    folds_apart: bool
+    constants: dict[tuple[float, ...], Tensor] = field(default_factory=dict)
+    """Logits of the tile of constant content that was met last, such as air."""
+
+    @property
+    def tiles(self) -> int:
+        """How many tiles all of whose views one pass takes."""
+        return max(1, self.place.patches(self.window.tile) // len(self.window.views))
+
+    def of_constant(self, tile: Tensor) -> Tensor | None:
+        """Return the logits of a tile whose channels do not vary, which are all the same."""
+        spatial = tuple(range(1, tile.ndim))
+        low = tile.amin(spatial)
+        if not torch.equal(low, tile.amax(spatial)):
+            return None
+        content = tuple(low.tolist())
+        if content not in self.constants:
+            self.constants = {content: self.logits([tile])[0]}
+        return self.constants[content]
+
+    def logits(self, tiles: Sequence[Tensor]) -> list[Tensor]:
+        """Return the averaged logits (K, *tile) of each tile (C, *tile)."""
+        together = torch.stack([tile.reshape(len(tile), *self.window.tile) for tile in tiles])
+        while True:
+            try:
+                return self._average(together.to(self.place.device.torch_device))
+            except RuntimeError as error:
+                self.place.make_do(error, self.window.tile)
+
+    @torch.inference_mode()
+    def _average(self, tiles: Tensor) -> list[Tensor]:
+        networks, views = self.place.networks, self.window.views
+        jobs = [(tile, view) for tile in range(len(tiles)) for view in views]
+        most = self.place.patches(self.window.tile)
+        sums: dict[int, Tensor] = {}
+        for first in range(0, len(jobs), most):
+            some = jobs[first : first + most]
+            seen = torch.stack([tiles[tile].flip(_spatial(view)) for tile, view in some])
+            for (tile, view), logits in zip(some, self._run(seen), strict=True):
+                turned = logits.flip(_spatial(view))
+                sums[tile] = sums[tile].add_(turned) if tile in sums else turned
+        averaged = len(views) * (1 if self.folds_apart else len(networks))
+        return [sums[tile].div_(averaged) for tile in range(len(tiles))]
+
+    def _run(self, seen: Tensor) -> Tensor:
+        """Return float32 logits (N, K, *tile), summed over folds or one after the other."""
+        found: list[Tensor] = []
+        for network in self.place.networks:
+            with self.place.device.precision():
+                logits = network(seen)[0].float()
+            if self.folds_apart or not found:
+                found.append(logits)
+            else:
+                found[0] += logits
+        return torch.cat(found, dim=1) if self.folds_apart else found[0]
+
+
+def _spatial(view: Sequence[int]) -> tuple[int, ...]:
+    """Return the axes of a view, behind the channels."""
+    return tuple(axis + 1 for axis in view)

@@ -12,6 +12,7 @@ from autoseg.core.model import (
     ModelDescription,
 )
 from autoseg.inference.model import Model
+from autoseg.inference.workplace import workplace
 from autoseg.io import documents, files
 from autoseg.networks.assembler import UNet, build_network
 from autoseg.networks.device import Device, place_network
@@ -96,8 +97,7 @@ def read_model(
         description=description,
         folds=chosen,
         digests=tuple(digests),
-        networks=tuple(networks),
-        device=device,
+        place=workplace(networks, device),
         mirror=description.training.mirror_prediction if mirror is None else mirror,
         previous=_read_previous(folder, description, device, mirror) if with_previous else None,
     )

@@ -1,6 +1,7 @@
 """Where the tiles of a sliding window lie and how much each of their voxels counts."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 from math import ceil
@@ -50,6 +51,61 @@ def tile_boxes(
 ) -> Iterator[tuple[int, ...]]:
     """Yield the start of every tile, the last axis running fastest."""
     return product(*(tile_starts(n, t, step_fraction) for n, t in zip(shape, tile, strict=True)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Tiles that are predicted before the planes that they finish are given on."""
+
+    starts: tuple[tuple[int, ...], ...]
+    """Start of each tile, voxels."""
+    first: int
+    """The first plane that they reach, along the first axis."""
+    reach: int
+    """The plane behind the last that they reach."""
+    finished: int
+    """The plane behind the last that no later tile reaches."""
+
+
+def tile_groups(
+    shape: Sequence[int], tile: Sequence[int], step_fraction: float = 0.5, *, most: int = 1
+) -> tuple[Group, ...]:
+    """Return all tiles in the order of the first axis, in groups that start on the same planes.
+
+    Parameters
+    ----------
+    shape, tile : sequence of int
+        Voxels of the image, at least those of a tile, and of a tile.
+    step_fraction : float
+        As in `tile_starts`.
+    most : int
+        Tiles up to which groups are joined: a thin image has few tiles on the same planes, and
+        more of them fit into one pass of a network.
+
+    Examples
+    --------
+    >>> [(group.first, group.reach, group.finished) for group in tile_groups((9, 4), (4, 4))]
+    [(0, 4, 2), (2, 6, 5), (5, 9, 9)]
+    """
+    rows: dict[int, list[tuple[int, ...]]] = {}
+    for start in tile_boxes(shape, tile, step_fraction):
+        rows.setdefault(start[0], []).append(start)
+    joined: list[list[tuple[int, ...]]] = []
+    for row in rows.values():
+        if joined and len(joined[-1]) + len(row) <= most:
+            joined[-1] += row
+        else:
+            joined.append(row)
+    behind = [*(starts[0][0] for starts in joined[1:]), shape[0]]
+    return tuple(
+        Group(
+            starts=tuple(starts),
+            first=starts[0][0],
+            reach=starts[-1][0] + tile[0],
+            finished=finished,
+        )
+        for starts, finished in zip(joined, behind, strict=True)
+    )
 
 
 @lru_cache(maxsize=8)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from autoseg.core.dataset import DatasetDescription
 from autoseg.core.errors import AutosegError, DatasetError, PartialError, RefusedCasesError
-from autoseg.evaluation.overlap import overlap_per_label, voxel_volume_mm3
-from autoseg.evaluation.summary import CaseScores, Summary, as_csv, summarize
+from autoseg.evaluation.layout import as_csv
+from autoseg.evaluation.scoring import CaseScores, score_case
+from autoseg.evaluation.summary import Summary, summarize
 from autoseg.execution.progress import Progress
 from autoseg.io import documents, files, images
 from autoseg.io.guard import FILE_ENDINGS
@@ -41,6 +42,8 @@ class ScoringTask:
     """Expert segmentation."""
     description: DatasetDescription
     """Meaning of the values, and what is accepted of references."""
+    tolerance_mm: float | None = None
+    """Distance of surfaces that counts as agreement, mm; None takes the median voxel edge."""
 
 
 def evaluate(
@@ -49,6 +52,7 @@ def evaluate(
     description: DatasetDescription,
     *,
     output: Path | None = None,
+    tolerance_mm: float | None = None,
     workers: int | None = None,
     progress: Progress,
 ) -> Summary:
@@ -64,6 +68,9 @@ def evaluate(
         Labels and the name for the report.
     output : Path, optional
         Folder for ``summary.json`` and ``summary.csv``; that of the predictions if left out.
+    tolerance_mm : float, optional
+        Distance of surfaces that counts as agreement, mm; the median voxel edge of each case if
+        left out.
     workers : int or None
         Worker processes; None lets the machine decide.
     progress : Progress
@@ -87,6 +94,7 @@ def evaluate(
             prediction=found[name],
             reference=references[name],
             description=description,
+            tolerance_mm=tolerance_mm,
         )
         for name in sorted(set(found) & set(references))
     ]
@@ -133,10 +141,13 @@ def score_pair(task: ScoringTask) -> CaseScores:
     if accepted:
         reference = images.on_grid_of(prediction.geometry, reference, task.name, accepted=accepted)
     images.check_same_grid(reference, prediction, task.name)
-    return CaseScores(
-        case=task.name,
-        overlaps=overlap_per_label(reference.voxels, prediction.voxels, labels),
-        voxel_mm3=voxel_volume_mm3(reference.geometry.spacing),
+    return score_case(
+        task.name,
+        reference.voxels,
+        prediction.voxels,
+        labels,
+        reference.geometry.spacing,
+        tolerance_mm=task.tolerance_mm,
     )
 
 

@@ -106,7 +106,7 @@ def find_initial(
         folder=folder,
         weights=InitialWeights(
             description=model.description,
-            tensors=model.networks[0].state_dict(),
+            tensors=model.place.networks[0].state_dict(),
             origin=InitialFold(fold=fold, weights_digest=model.digests[0]),
         ),
         record=documents.read_stored(

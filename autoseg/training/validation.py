@@ -8,8 +8,8 @@ from typing import ClassVar
 from autoseg.core.dataset import Case, Dataset
 from autoseg.core.errors import AutosegError
 from autoseg.core.geometry import STRICT
-from autoseg.evaluation.overlap import overlap_per_label, voxel_volume_mm3
-from autoseg.evaluation.summary import CaseScores, Summary, summarize
+from autoseg.evaluation.scoring import CaseScores, score_case
+from autoseg.evaluation.summary import Summary, summarize
 from autoseg.inference.model import Model
 from autoseg.io import documents, files, images
 from autoseg.io.formats.image_digest import stored_digest
@@ -87,7 +87,7 @@ def _validate_case(
     geometry, accepted = case.record.geometry, dataset.description.accepted
     grid = raw_grid(geometry.shape, geometry.spacing, case.record.crop, plan)
     previous = None if case.previous is None else case.previous[...]
-    predicted = model.label_map(model.logits(case.arrays.image[...], previous), grid)
+    predicted = model.segment(case.arrays.image[...], grid, previous)
     images.write_segmentation(prediction, labels.to_file(predicted), geometry)
     expected = images.read_segmentation(
         reference,
@@ -96,11 +96,7 @@ def _validate_case(
         accepted=accepted,
     )
     expected = images.on_grid_of(geometry, expected, raw.name, accepted=accepted)
-    scored = CaseScores(
-        case=raw.name,
-        overlaps=overlap_per_label(expected.voxels, predicted, labels),
-        voxel_mm3=voxel_volume_mm3(geometry.spacing),
-    )
+    scored = score_case(raw.name, expected.voxels, predicted, labels, geometry.spacing)
     record = ValidatedCase(
         scores=scored,
         weights_digests=model.digests,

@@ -50,21 +50,6 @@ def test_dtype_is_the_smallest_that_holds_the_largest_value(count, dtype):
     assert np.iinfo(labels.dtype).max >= max(labels.foreground)
 
 
-def test_label_map_takes_the_largest_channel_and_ties_go_to_the_smaller_value():
-    logits = np.zeros((3, 1, 2, 3))
-    logits[:, 0, 0] = [[5, 1, 0], [4, 1, 3], [3, 0, 3]]  # columns: 0; a tie of 0 and 1; of 1 and 2
-    logits[:, 0, 1] = [[-9, -1, 0], [-8, -2, 0], [-7, -3, 0]]
-    labels = LABELS.label_map(logits)
-    np.testing.assert_array_equal(labels, [[[0, 0, 1], [2, 0, 0]]])
-    assert labels.dtype == np.uint8
-
-
-def test_label_map_does_not_wrap_above_255():
-    logits = np.zeros((300, 1, 2))
-    logits[299, 0, 1] = 1.0
-    np.testing.assert_array_equal(_of(300).label_map(logits), [[0, 299]])
-
-
 def test_labels_need_a_name():
     with pytest.raises(DatasetError, match="labels are empty; a dataset needs the background"):
         Labels(names=())
@@ -85,13 +70,6 @@ def test_regions_are_the_channels_and_what_is_scored():
         ("liver", (1,), 1),
         ("tumor", (2,), 2),
     ]
-
-
-def test_regions_are_written_in_order_where_their_logit_is_positive():
-    logits = np.array([[[-1.0, 0.1, 0.1, -9.0]], [[-1.0, -0.1, 3.0, 0.1]], [[-1.0, 0.0, 0.1, -1]]])
-    written = REGIONS.label_map(logits)
-    assert written.dtype == np.uint8
-    np.testing.assert_array_equal(written, [[0, 1, 3, 2]])
 
 
 def test_files_hold_the_declared_values():

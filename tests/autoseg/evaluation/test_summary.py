@@ -9,8 +9,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from autoseg.core.errors import DatasetError
 from autoseg.core.labels import Labels, Region
+from autoseg.evaluation.layout import COLUMNS, as_csv, as_table
 from autoseg.evaluation.overlap import overlap_per_label, voxel_volume_mm3
-from autoseg.evaluation.summary import CaseScores, Summary, as_csv, as_table, summarize
+from autoseg.evaluation.scoring import CaseScores, score_case
+from autoseg.evaluation.summary import Summary, summarize
 
 LABELS = Labels(names=("background", "liver", "tumor", "cyst"))
 SPACING = (2.5, 0.5, 0.25)  # 0.3125 mm^3 a voxel
@@ -141,22 +143,64 @@ def test_table_puts_unscored_cases_last(scores):
 def test_table_of_2d_images_has_no_volumes():
     flat = _score("slice", [1, 1], [1, 0], spacing=(0.5, 0.25))
     line = as_table(summarize([flat], LABELS, "Task01"), worst=1).splitlines()[-1]
-    assert line.split() == ["slice", "liver", "0.6667", "0.5000", "-", "-"]
+    assert line.split() == ["slice", "liver", "0.6667", "0.5000"]
 
 
 def test_csv_holds_every_case_and_label_in_full(scores):
     rows = list(csv.DictReader(io.StringIO(as_csv(summarize(scores, LABELS, "Task01")))))
     assert len(rows) == 3 * 3
     # Case a: 2 voxels of liver in the reference, 1 in the prediction, 0.3125 mm^3 each.
-    assert rows[0] == {
+    assert tuple(rows[0]) == COLUMNS
+    assert {name: value for name, value in rows[0].items() if value} == {
         "case": "a",
         "label": "liver",
         "dice": repr(2 / 3),
         "iou": "0.5",
+        "precision": "1.0",
+        "recall": "0.5",
+        "volume_error": "-0.5",
         "reference_ml": repr(2 * 0.3125 / 1000),
         "prediction_ml": repr(0.3125 / 1000),
     }
     assert (rows[2]["label"], rows[2]["dice"], rows[2]["iou"]) == ("cyst", "", "")
+
+
+@pytest.fixture
+def distant():
+    """Two cases with all scores: liver 1 and 3 voxels of 0.5 mm off; one lesion of two found."""
+    reference = np.zeros((12, 40), np.uint8)
+    reference[2:10, 2:20] = 1
+    reference[4, 30] = reference[4, 34] = 2
+    scores = []
+    for case, off in (("a", 1), ("b", 3)):
+        prediction = np.zeros_like(reference)
+        prediction[2:10, 2 : 20 + off] = 1
+        prediction[4, 30] = 2
+        scores.append(score_case(case, reference, prediction, LABELS, (2.0, 0.5)))
+    return scores
+
+
+def test_distances_and_lesions_are_averaged_over_the_cases_that_have_them(distant):
+    liver, tumor, cyst = summarize(distant, LABELS, "Task01").labels
+    assert liver.mean_hd95_mm == pytest.approx((0.5 + 1.5) / 2)
+    assert liver.mean_nsd == pytest.approx(np.mean([each.surfaces[0].nsd for each in distant]))
+    assert 0 < liver.mean_assd_mm < 0.5
+    assert (liver.mean_precision, liver.mean_recall) == (np.mean([18 / 19, 18 / 21]), 1)
+    assert liver.mean_volume_error == pytest.approx((1 / 18 + 3 / 18) / 2)
+    assert (liver.distances_counted, tumor.distances_counted, cyst.distances_counted) == (2, 2, 0)
+    assert tumor.mean_lesion_f1 == pytest.approx(2 / 3)
+    assert (cyst.mean_hd95_mm, cyst.mean_nsd, cyst.mean_lesion_f1) == (None, None, None)
+
+
+def test_table_and_csv_show_distances_and_lesions(distant):
+    summary = summarize(distant, LABELS, "Task01")
+    head, liver, *_ = as_table(summary).splitlines()
+    titles = ["label", "Dice", "IoU", "HD95", "mm", "ASSD", "mm", "NSD", "lesion", "F1"]
+    assert head.split()[:10] == titles
+    assert liver.split()[3] == "1.00"
+    rows = list(csv.DictReader(io.StringIO(as_csv(summary))))
+    assert (rows[0]["hd95_mm"], rows[0]["tolerance_mm"]) == ("0.5", "1.25")
+    assert [rows[1][f"lesion{each}"] for each in ("s", "s_detected", "s_spurious")] == list("210")
 
 
 def test_csv_quotes_names_that_hold_separators():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy.ndimage import gaussian_filter
 
 from autoseg.core.geometry import Box
@@ -25,6 +26,13 @@ def label_map(*, coarse):
     whole = np.zeros(SHAPE, np.uint8)
     whole[CROP.slices] = np.kron(blocks, np.ones((step,) * 3, np.uint8))
     return whole
+
+
+def slabs_of(logits, *bounds):
+    """Cut logits into slabs behind these planes, each with the last plane of the one before."""
+    stops = (*bounds, logits.shape[1])
+    starts = (0, *(bound - 1 for bound in bounds))
+    return [torch.from_numpy(logits[:, a:b]) for a, b in zip(starts, stops, strict=True)]
 
 
 def logits_of(expected, factors):
@@ -56,7 +64,7 @@ def test_label_map_returns_to_its_place(plan_of, configuration_of, spacing, targ
     expected = label_map(coarse=min(factors) < 1)
     grid = raw_grid(SHAPE, spacing, CROP.permuted(AXIS_ORDER), plan)
     exported = label_map_on_input_grid(
-        logits_of(expected, factors), grid, LABELS, plan, configuration
+        slabs_of(logits_of(expected, factors)), grid, LABELS, plan, configuration
     )
     assert exported.dtype == np.uint8
     assert len(np.unique(expected)) == 4
@@ -69,7 +77,7 @@ def test_2d_configuration_returns_slices_to_their_places(plan_of, configuration_
     expected = label_map(coarse=True)
     grid = raw_grid(SHAPE, (1.0, 1.5, 2.0), CROP.permuted(AXIS_ORDER), plan)
     logits = logits_of(expected, (1, 2, 0.5))
-    exported = label_map_on_input_grid(logits, grid, LABELS, plan, configuration)
+    exported = label_map_on_input_grid(slabs_of(logits), grid, LABELS, plan, configuration)
     np.testing.assert_array_equal(exported, expected)
 
 
@@ -81,7 +89,7 @@ def test_2d_image(plan_of, configuration_of):
     logits[2, 0, 1] = logits[3, 2, 2] = 1
     expected = np.zeros((5, 7), np.uint8)
     expected[2, 2], expected[3, 4] = 2, 3  # the crop starts at row 1, column 2
-    exported = label_map_on_input_grid(logits, grid, LABELS, plan, configuration)
+    exported = label_map_on_input_grid(slabs_of(logits), grid, LABELS, plan, configuration)
     np.testing.assert_array_equal(exported, expected)
 
 
@@ -91,7 +99,7 @@ def test_outside_of_the_crop_is_background_whatever_the_logits_say(plan_of, conf
     grid = raw_grid(SHAPE, (1.0, 1.5, 2.0), CROP.permuted(AXIS_ORDER), plan)
     logits = np.zeros((4, 6, 8, 12), np.float32)
     logits[3] = 1
-    exported = label_map_on_input_grid(logits, grid, LABELS, plan, configuration)
+    exported = label_map_on_input_grid(slabs_of(logits), grid, LABELS, plan, configuration)
     expected = np.zeros(SHAPE, np.uint8)
     expected[CROP.slices] = 3
     np.testing.assert_array_equal(exported, expected)
@@ -104,6 +112,6 @@ def test_many_labels_need_a_wider_type(plan_of, configuration_of):
     grid = raw_grid((1, 2), (1.0, 1.0), Box(start=(0, 0), stop=(1, 2)), plan)
     logits = np.zeros((300, 1, 2), np.float32)
     logits[299, 0, 1] = 1
-    exported = label_map_on_input_grid(logits, grid, labels, plan, configuration)
+    exported = label_map_on_input_grid(slabs_of(logits), grid, labels, plan, configuration)
     assert exported.dtype == np.uint16
     assert exported.tolist() == [[0, 299]]

@@ -13,7 +13,10 @@ from autoseg.core.labels import Labels
 from autoseg.core.model import FoldRecord, ModelDescription, PreviousStage
 from autoseg.core.training_config import TrainingConfig
 from autoseg.inference.model import Model
+from autoseg.inference.predictor import predict_logits
 from autoseg.inference.stored import finished_folds, read_model
+from autoseg.inference.window import Window
+from autoseg.inference.workplace import workplace
 from autoseg.io import documents, files
 from autoseg.networks.assembler import build_network
 from autoseg.networks.device import Device
@@ -62,8 +65,7 @@ def model_of(description_of):
             description=description_of(channels),
             folds=tuple(range(len(networks))),
             digests=("",) * len(networks),
-            networks=networks,
-            device=CPU,
+            place=workplace(networks, CPU),
             mirror=False,
         )
 
@@ -195,9 +197,11 @@ def test_array_that_is_not_finite_is_refused(model_of, value):
 
 
 def test_folds_are_averaged_by_their_logits(model_folder):
-    image = phantom().transpose(0, 3, 1, 2)
-    together = read_model(model_folder, CPU, mirror=False).logits(image)
-    alone = [read_model(model_folder, CPU, folds=[k], mirror=False).logits(image) for k in (0, 3)]
+    image, window = phantom().transpose(0, 3, 1, 2), Window(tile=(4, 8, 12), mirror_axes=())
+    together, *alone = (
+        predict_logits(read_model(model_folder, CPU, folds=folds).place, image, window)
+        for folds in ((0, 3), (0,), (3,))
+    )
     np.testing.assert_allclose(together, (alone[0] + alone[1]) / 2, rtol=1e-3, atol=1e-4)
 
 
@@ -279,7 +283,7 @@ def test_the_second_stage_sees_what_the_first_predicts(model_of):
     second = replace(
         first,
         description=cascade_description(first.description),
-        networks=(Echo(),),
+        place=workplace([Echo()], CPU),
         previous=first,
     )
     image = gaussian_filter(np.random.default_rng(3).normal(size=(30, 22, 9)), 2) * 60
@@ -333,7 +337,7 @@ def test_both_stages_are_read_and_the_first_may_lie_inside_the_second(cascade_on
     model = read_model(second, CPU)
     assert model.previous is not None
     assert model.all_digests == (*model.digests, *model.previous.digests)
-    assert model.networks[0].encoder[0][0].conv.in_channels == 2
+    assert model.place.networks[0].encoder[0][0].conv.in_channels == 2
     assert read_model(second, CPU, with_previous=False).previous is None
     moved = tmp_path / "elsewhere"
     second.rename(moved)

@@ -3,7 +3,9 @@ import pytest
 import torch
 from torch import nn
 
-from autoseg.inference.predictor import PreviousPrediction, Window, predict_logits
+from autoseg.inference.predictor import predict_logits, predict_slabs
+from autoseg.inference.window import PreviousPrediction, Window
+from autoseg.inference.workplace import Workplace
 from autoseg.networks.assembler import build_network
 from autoseg.networks.device import Device
 
@@ -33,9 +35,20 @@ def slope_of(tile):
     return image_of(*tile, seed=9)
 
 
-def predict(networks, image, tile, *, device=CPU, **options):
+def place_of(networks, *, device=CPU, voxels=1):
+    """One patch per pass, or as many as have so many voxels."""
+    return Workplace(
+        networks=tuple(networks),
+        device=device,
+        sums_on=device.torch_device,
+        most_voxels=voxels,
+    )
+
+
+def predict(networks, image, tile, *, device=CPU, patches=1, **options):
     window = Window(tile=tile, **({"mirror_axes": ()} | options))
-    return predict_logits(networks, image, window, device)
+    place = place_of(networks, device=device, voxels=patches * int(np.prod(tile)))
+    return predict_logits(place, image, window)
 
 
 def starts(size, tile):
@@ -149,24 +162,40 @@ def test_networks_are_averaged():
     np.testing.assert_allclose(logits, 2.5 * image - 1.5, atol=1e-5)
 
 
-@pytest.mark.parametrize("batch_size", [1, 3, 100])
-def test_number_of_tiles_per_pass_changes_nothing(batch_size):
+@pytest.mark.parametrize(
+    ("patches", "mirror_axes", "batches"),
+    [
+        # 4 starts along 9, 3 along 14 and 2 along 7 voxels: 4 groups of 6 tiles.
+        pytest.param(1, (), [1] * 24, id="one"),
+        pytest.param(4, (), [4, 2] * 4, id="part-of-a-group"),
+        pytest.param(15, (), [12] * 2, id="two-groups"),
+        pytest.param(100, (), [24], id="all"),
+        pytest.param(2, (1,), [2] * 24, id="both-views-of-a-tile"),
+        pytest.param(3, (0, 1), [3, 1] * 24, id="some-views-of-a-tile"),
+        pytest.param(12, (0, 1), [12] * 8, id="views-of-three-tiles"),
+    ],
+)
+def test_number_of_patches_per_pass_changes_nothing(patches, mirror_axes, batches):
     image, factor = image_of(1, 9, 14, 7), slope_of((4, 8, 6))
     network = Stub(lambda x: x * torch.from_numpy(factor))
-    logits = predict([network], image, (4, 8, 6), batch_size=batch_size)
-    np.testing.assert_array_equal(logits, predict([network], image, (4, 8, 6), batch_size=2))
-    # 4 starts along 9, 3 along 14 and 2 along 7 voxels.
-    assert sum(network.batches[: -(24 // 2)]) == 24
-    assert max(network.batches) == min(24, max(2, batch_size))
+    options = {"mirror_axes": mirror_axes}
+    logits = predict([network], image, (4, 8, 6), patches=patches, **options)
+    assert network.batches == batches
+    alone = predict([network], image, (4, 8, 6), **options)
+    np.testing.assert_array_equal(logits, alone)
 
 
 def test_every_pass_tells_how_many_tiles_are_done():
     told = []
-    window = Window(tile=(4, 8), mirror_axes=(), batch_size=4)
-    predict_logits(
-        [Stub(lambda x: x)], image_of(1, 9, 14), window, CPU, on_tile=lambda *n: told.append(n)
+    slabs = predict_slabs(
+        place_of([Stub(lambda x: x)], voxels=4 * 32),
+        image_of(1, 9, 30),
+        Window(tile=(4, 8), mirror_axes=()),
+        on_tile=lambda *n: told.append(n),
     )
-    assert told == [(4, 12), (8, 12), (12, 12)]  # 4 by 3 tiles
+    assert len(list(slabs)) == 4
+    # 4 by 7 tiles; a pass takes 4 of them.
+    assert told == [(n, 28) for n in (4, 7, 11, 14, 18, 21, 25, 28)]
 
 
 def test_turned_view_gives_what_its_copy_gives():
@@ -210,7 +239,6 @@ def test_the_previous_prediction_is_a_channel_per_label_behind_the_image(shape, 
     label_map = np.random.default_rng(4).integers(0, 4, shape).astype(np.uint8)
     window = Window(tile=tile, mirror_axes=mirror_axes)
     previous = PreviousPrediction(label_map=label_map, labels=3)
-    stub = Stub(lambda x: x)
-    logits = predict_logits([stub], image, window, CPU, previous=previous)
+    logits = predict_logits(place_of([Stub(lambda x: x)]), image, window, previous=previous)
     expected = np.concatenate([image, *([label_map == k] for k in (1, 2, 3))])
     np.testing.assert_allclose(logits, expected, rtol=0, atol=2e-6)

@@ -37,8 +37,11 @@ from autoseg.core.network_spec import Style
 from autoseg.core.plan import Configuration, Decision, Normalization, Plan, Topology
 from autoseg.core.repair_report import LeftOut, MendedCase, RepairReport
 from autoseg.core.training_config import preset
+from autoseg.evaluation.lesions import LesionDetection
 from autoseg.evaluation.overlap import Overlap
-from autoseg.evaluation.summary import CaseScores, LabelSummary, Summary
+from autoseg.evaluation.scoring import CaseScores
+from autoseg.evaluation.summary import LabelSummary, Summary
+from autoseg.evaluation.surfaces import SurfaceDistance
 from autoseg.io import documents
 from autoseg.io.formats.tiff_sidecar import Sidecar
 from autoseg.io.store import StoredCase, StoredPrediction
@@ -135,6 +138,14 @@ SCORES = CaseScores(
             dice=None,
             iou=None,
         ),
+    ),
+    surfaces=(
+        SurfaceDistance(hd95_mm=1.5, assd_mm=0.25, nsd=0.875, tolerance_mm=0.8),
+        SurfaceDistance(hd95_mm=None, assd_mm=None, nsd=None, tolerance_mm=0.8),
+    ),
+    lesions=(
+        LesionDetection(reference=2, detected=1, spurious=3, f1=1 / 3),
+        LesionDetection(reference=0, detected=0, spurious=0, f1=None),
     ),
     voxel_mm3=0.225,
 )

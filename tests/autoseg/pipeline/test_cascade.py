@@ -13,7 +13,8 @@ from autoseg.core.geometry import Box, Geometry
 from autoseg.core.labels import Labels
 from autoseg.core.model import FoldRecord, ModelDescription, PreviousStage
 from autoseg.core.training_config import preset
-from autoseg.evaluation.summary import CaseScores, Summary
+from autoseg.evaluation.scoring import CaseScores
+from autoseg.evaluation.summary import Summary
 from autoseg.execution.progress import Silence
 from autoseg.io import documents, files, images, store
 from autoseg.io.workspace import DatasetFolder

@@ -47,9 +47,9 @@ def test_regions_keep_the_order_of_the_file_and_positions_stand_for_values():
             Region(name="enhancing", labels=(3,), written=3),
         ),
     )
-    # Logits of whole, core and enhancing in four voxels: each is written over the one before.
-    logits = np.array([[-1.0, 1, 1, 1], [-1, -1, 1, 1], [-1, -1, -1, 1]])
-    assert labels.to_file(labels.label_map(logits)).tolist() == [0, 2, 1, 4]
+    # Nothing, whole, core and enhancing: each is written over the one before.
+    written = [0, *(region.written for region in labels.regions)]
+    assert labels.to_file(np.array(written, np.uint8)).tolist() == [0, 2, 1, 4]
 
 
 def test_plain_numbers_mix_with_regions_and_an_ignore_label():
