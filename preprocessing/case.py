@@ -44,6 +44,16 @@ class CroppedImage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedImage:
+    """An image as the networks of some configurations see it."""
+
+    images: dict[str, npt.NDArray[np.float32]]
+    """(C, *spatial) on the grid of each configuration, by its name."""
+    grid: RawGrid
+    """Of the image that they were made from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Resampling:
     """From a raw grid's cut to a configuration's."""
 
@@ -92,6 +102,33 @@ def crop_image(
         grid=raw_grid(voxels.shape[1:], spacing, crop, plan),
         scalings=scalings,
     )
+
+
+def prepare_image(
+    voxels: npt.NDArray[np.float32],
+    spacing: Sequence[float],
+    plan: Plan,
+    names: Sequence[str],
+    *,
+    where: str = "image",
+    threads: int = 1,
+) -> PreparedImage:
+    """Bring a raw image to the grids of some configurations of a plan.
+
+    Parameters
+    ----------
+    voxels, spacing, plan, where
+        As in `crop_image`.
+    names : sequence of str
+        Names of the configurations.
+    threads : int
+        Threads to compute with; their number changes no voxel.
+    """
+    cropped = crop_image(voxels, spacing, plan, where=where)
+    images = {
+        name: resample_case(cropped, plan.configuration(name), threads=threads)[0] for name in names
+    }
+    return PreparedImage(images=images, grid=cropped.grid)
 
 
 def in_plan_order(voxels: npt.NDArray[np.float32], plan: Plan) -> npt.NDArray[np.float32]:

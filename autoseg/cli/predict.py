@@ -13,6 +13,7 @@ from autoseg.cli.options import (
     emit,
     plan_option,
     planned_option,
+    workers_option,
 )
 from autoseg.core.acceptance import Accepted
 
@@ -24,9 +25,12 @@ from autoseg.core.acceptance import Accepted
 @click.option("-f", "--fold", "folds", type=int, multiple=True, help="Only this; may be repeated.")
 @click.option("--mirror/--no-mirror", default=None, help="Average over mirrored views, or not.")
 @click.option("--overwrite", is_flag=True, help="Replace files that autoseg did not write.")
+@click.option("--parts", type=click.IntRange(1), default=1, help="Share the cases among so many.")
+@click.option("--part", type=click.IntRange(1), default=1, help="Which of the parts to do, from 1.")
 @accept_option
 @planned_option
 @plan_option
+@workers_option
 @device_option
 @common_options
 def command(
@@ -36,9 +40,12 @@ def command(
     folds: tuple[int, ...],
     mirror: bool | None,
     overwrite: bool,
+    parts: int,
+    part: int,
     accepted: Accepted,
     dataset: str | None,
     plan: str,
+    workers: int | None,
     device: str,
     workspace: Path | None,
     as_json: bool,
@@ -52,7 +59,8 @@ def command(
     from autoseg.io.documents import to_json
     from autoseg.io.workspace import find_planned_dataset, find_workspace
     from autoseg.pipeline.best_model import best_model
-    from autoseg.pipeline.predict import Prediction, predict
+    from autoseg.pipeline.predict import predict
+    from autoseg.pipeline.prediction import Part, Prediction
 
     progress = make_progress(quiet=quiet)
     if model is None:
@@ -69,6 +77,8 @@ def command(
             mirror=mirror,
             overwrite=overwrite,
             accepted=accepted,
+            part=Part(number=part, of=parts),
+            workers=workers,
         ),
         progress=progress,
     )

@@ -15,13 +15,7 @@ from autoseg.inference.export import label_map_on_input_grid
 from autoseg.inference.predictor import OnTile, no_listener, predict_slabs
 from autoseg.inference.window import PreviousPrediction, Window
 from autoseg.inference.workplace import Workplace
-from preprocessing.case import (
-    CroppedImage,
-    RawGrid,
-    crop_image,
-    resample_case,
-    resample_reference,
-)
+from preprocessing.case import PreparedImage, RawGrid, prepare_image, resample_reference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +39,12 @@ class Model:
     def all_digests(self) -> tuple[str, ...]:
         """SHA-256 of all weights that a segmentation depends on, those of a first stage behind."""
         return self.digests + (() if self.previous is None else self.previous.all_digests)
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Names of the configurations that an image is prepared for, a cascade's first in front."""
+        first = () if self.previous is None else self.previous.stages
+        return (*first, self.description.configuration_name)
 
     def predict(
         self,
@@ -84,8 +84,10 @@ class Model:
         """
         plan = self.description.plan
         image = _checked(array, spacing, len(self.description.dataset.channels), plan.axis_order)
-        cropped = crop_image(image, spacing, plan, where=where)
-        return self.description.dataset.labels.to_file(self._segment(cropped, on_tile))
+        threads = inspect_machine().cores
+        prepared = prepare_image(image, spacing, plan, self.stages, where=where, threads=threads)
+        labels = self.description.dataset.labels
+        return labels.to_file(self.segment_prepared(prepared, on_tile=on_tile))
 
     def segment(
         self,
@@ -139,18 +141,24 @@ class Model:
             guide = PreviousPrediction(label_map=previous, labels=description.previous_labels)
         return predict_slabs(self.place, image, window, previous=guide, on_tile=on_tile)
 
-    def _segment(self, cropped: CroppedImage, on_tile: OnTile) -> LabelMap:
-        """Return the label map on the raw grid; the stages of a cascade share plan and crop."""
+    def segment_prepared(
+        self, prepared: PreparedImage, *, on_tile: OnTile = no_listener
+    ) -> LabelMap:
+        """Return the label map on the raw grid of an image prepared for all `stages`."""
+        image = prepared.images[self.description.configuration_name]
+        previous = self.previous_label_map(prepared, on_tile=on_tile)
+        return self.segment(image, prepared.grid, previous, on_tile=on_tile)
+
+    def previous_label_map(
+        self, prepared: PreparedImage, *, on_tile: OnTile = no_listener
+    ) -> LabelMap | None:
+        """Return what the first stage of a cascade predicts, on the second's grid, or None."""
+        if self.previous is None:
+            return None
         plan, configuration = self.description.plan, self.description.configuration
+        coarse = self.previous.segment_prepared(prepared, on_tile=on_tile)
         threads = inspect_machine().cores
-        previous = None
-        if self.previous is not None:
-            coarse = self.previous._segment(cropped, on_tile)
-            previous = resample_reference(
-                coarse, cropped.grid, plan, configuration, threads=threads
-            )
-        prepared, _ = resample_case(cropped, configuration, threads=threads)
-        return self.segment(prepared, cropped.grid, previous, on_tile=on_tile)
+        return resample_reference(coarse, prepared.grid, plan, configuration, threads=threads)
 
 
 def _checked(

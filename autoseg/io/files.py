@@ -52,14 +52,14 @@ def digest_file(path: Path) -> str:
         ) from error
 
 
-def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
+def write_atomically(path: Path, data: bytes | memoryview, *, durable: bool = True) -> None:
     """Replace or create a file so that a reader sees the old content or the new, whatever happens.
 
     Parameters
     ----------
     path : Path
         Destination; its folder is created.
-    data : bytes
+    data : bytes or memoryview of bytes
         The whole content.
     durable : bool
         Whether to wait until the disk holds it. False is for what can be recomputed and is

@@ -10,7 +10,8 @@ from autoseg.execution.progress import Progress
 from autoseg.io.workspace import Workspace
 from autoseg.pipeline.evaluate import evaluate, references_in
 from autoseg.pipeline.phantom import write_phantom_dataset
-from autoseg.pipeline.predict import Prediction, predict
+from autoseg.pipeline.predict import predict
+from autoseg.pipeline.prediction import Prediction
 from autoseg.pipeline.run import RunRequest, run
 
 DATASET: Final = "Task99_Phantom"

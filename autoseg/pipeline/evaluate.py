@@ -13,7 +13,7 @@ from autoseg.execution.progress import Progress
 from autoseg.io import documents, files, images
 from autoseg.io.guard import FILE_ENDINGS
 from autoseg.io.workspace import find_planned_dataset, find_workspace
-from autoseg.pipeline.predict import MANIFEST, PredictionManifest
+from autoseg.pipeline.prediction import PredictionManifest, manifests
 from autoseg.pipeline.stage import failed, finished, run_stage
 
 TASK_BYTES = 2**29
@@ -194,8 +194,8 @@ def find_references(
     workspace : Path, optional
         The workspace; see `autoseg.io.workspace.find_workspace`.
     """
-    manifest = predictions / MANIFEST
-    stored = documents.read_stored(manifest, PredictionManifest) if manifest.exists() else None
+    written = manifests(predictions)
+    stored = documents.read_stored(written[0], PredictionManifest) if written else None
     described = stored.dataset if stored and dataset is None else None
     if references is not None and described is not None:
         return references_in(references), described

@@ -1,99 +1,48 @@
-"""``autoseg predict``: segment images with a trained model, case by case."""
+"""``autoseg predict``: segment images with a trained model, case by case.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+While the networks are at one case, the next is prepared by worker processes and the one before is
+written by a thread.
+"""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Final
 
-from autoseg.core.acceptance import Accepted
-from autoseg.core.dataset import Case, DatasetDescription
-from autoseg.core.errors import (
-    AutosegError,
-    PartialError,
-    RefusedCasesError,
-    UsageError,
-)
-from autoseg.core.geometry import STRICT
+from autoseg.core.dataset import Case
+from autoseg.core.errors import AutosegError, PartialError, RefusedCasesError
+from autoseg.core.labels import LabelMap
 from autoseg.core.version import __version__
-from autoseg.execution.machine import memory_errors
+from autoseg.execution.executor import Outcome
+from autoseg.execution.machine import inspect_machine, memory_errors
 from autoseg.execution.progress import Progress
 from autoseg.io import documents, files, images
 from autoseg.io.datasets import images_for_prediction
 from autoseg.io.formats.image_digest import stored_digest
-from autoseg.io.formats.table import sidecar_of, sidecar_places
-from autoseg.io.guard import file_ending, is_series
+from autoseg.io.formats.table import sidecar_of
+from autoseg.pipeline.prediction import (
+    PredictedCase,
+    Prediction,
+    PredictionManifest,
+    check_output,
+    recorded_cases,
+)
+from autoseg.pipeline.prepared_cases import (
+    PreparationTask,
+    PreparedCase,
+    preparation_workers,
+    prepared_cases,
+)
+from autoseg.pipeline.unlike_training import spacing_notes
 
 if TYPE_CHECKING:
     from autoseg.inference.model import Model
 
-MANIFEST: Final = "autoseg_prediction.json"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PredictedCase:
-    """Which input became which output."""
-
-    __pydantic_config__: ClassVar = STRICT
-
-    case: str
-    """Case name."""
-    input_digests: tuple[str, ...]
-    """SHA-256 of each image file."""
-    output_digest: str
-    """SHA-256 of the segmentation's file and its sidecar; recorded before they are written."""
-    weights_digests: tuple[str, ...]
-    """SHA-256 of the weights of every fold that was averaged."""
-    mirror: bool
-    """Whether mirrored views were averaged."""
-    accepted: Accepted = ()
-    """What was accepted although a rule refuses it."""
-    notes: tuple[str, ...] = ()
-    """What the reader repaired or found worth saying."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PredictionManifest:
-    """What an output folder holds and what made it."""
-
-    __pydantic_config__: ClassVar = STRICT
-
-    schema_version: int = 1
-    """Version of this document."""
-    autoseg_version: str
-    """Version that predicted."""
-    dataset: DatasetDescription
-    """Channels and labels of the model."""
-    configuration: str
-    """Configuration of the model."""
-    plan: str
-    """Name of the model's plan."""
-    plan_digest: str
-    """SHA-256 of the plan."""
-    cases: tuple[PredictedCase, ...]
-    """Cases whose segmentations lie in the folder, sorted by name."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prediction:
-    """What to predict with what, and where it goes."""
-
-    source: Path
-    """An image or a folder of images."""
-    output: Path
-    """Folder for the segmentations."""
-    model: Path
-    """Model folder."""
-    folds: tuple[int, ...] = ()
-    """Folds to average; empty for all that are finished."""
-    device: str = "auto"
-    """Device; see `autoseg.networks.device.choose_device`."""
-    mirror: bool | None = None
-    """Whether to average over mirrored views; None does as the model was trained."""
-    overwrite: bool = False
-    """Whether files that this model did not write may be replaced."""
-    accepted: Accepted = ()
-    """What is accepted of the images although a rule refuses it; the model's own training does not
-    count."""
+PREPARED: Final = ".prepared"
+"""Folder of prepared images, which live until they are predicted."""
 
 
 def predict(request: Prediction, *, progress: Progress) -> PredictionManifest:
@@ -126,31 +75,107 @@ def predict(request: Prediction, *, progress: Progress) -> PredictionManifest:
 
     device = choose_device(request.device)
     model = read_model(request.model, device, folds=request.folds, mirror=request.mirror)
-    cases = images_for_prediction(request.source, model.description.dataset)
-    _check_output(request, cases)
+    found = images_for_prediction(request.source, model.description.dataset)
+    check_output(request, found)
+    cases = request.part.share(found)
     files.ensure_writable(request.output)
-    problems: list[AutosegError] = []
-    with files.lock(request.output, f"prediction of {request.source}"):
-        recorded = _recorded_cases(request, cases)
+    with files.lock(request.folder, f"prediction of {request.source}"):
+        run = _Run(request=request, model=model, recorded=recorded_cases(request, cases))
         progress.note(
             f"predicting {len(cases)} case(s) with {model.description.configuration_name}, "
             f"fold(s) {', '.join(map(str, model.folds))}, on {device}"
         )
         _tell_accepted(request, model, progress)
         progress.start("predicting", len(cases))
-        for case in cases:
-            try:
-                if not _is_done(recorded.get(case.name), request, model, case):
-                    _predict_case(request, model, case, recorded, progress)
-            except AutosegError as error:
-                problems.append(error)
-                progress.note(f"refused: {error.text}")
-            progress.advance(case.name)
+        with _emptied(request.folder / PREPARED):
+            _predict_cases(run, cases, progress)
         progress.finish()
-        manifest = _write_manifest(request, model, recorded) if recorded else None
-    _report_problems(problems, len(cases), request.output, manifest)
+        manifest = run.write_manifest() if run.recorded else None
+    _report_problems(run.problems, len(cases), request.output, manifest)
     assert manifest is not None  # some case was finished
     return manifest
+
+
+@contextmanager
+def _emptied(folder: Path) -> Iterator[None]:
+    """Remove a folder before and after the block, with what a killed run may have left there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    """A prediction under way."""
+
+    request: Prediction
+    model: "Model"
+    recorded: dict[str, PredictedCase]
+    problems: list[AutosegError] = field(default_factory=list)
+
+    def is_done(self, case: Case) -> bool:
+        """Tell whether a recorded segmentation was made by this model from these files."""
+        record, accepted = self.recorded.get(case.name), self.request.accepted
+        return (
+            record is not None
+            and (record.weights_digests, record.mirror)
+            == (self.model.all_digests, self.model.mirror)
+            and record.accepted == accepted
+            and record.input_digests
+            == tuple(stored_digest(Path(image), accepted) for image in case.images)
+        )
+
+    def task(self, case: Case, threads: int) -> PreparationTask:
+        """Return what is to be prepared of a case."""
+        return PreparationTask(
+            case=case,
+            channels=len(self.model.description.dataset.channels),
+            plan=self.model.description.plan,
+            names=self.model.stages,
+            accepted=self.request.accepted,
+            folder=self.request.folder / PREPARED,
+            threads=threads,
+        )
+
+    def write(self, prepared: PreparedCase, label_map: LabelMap) -> None:
+        """Write a segmentation: its record goes to the manifest first, then the file to its place.
+
+        Killed in between, the next run finds a record without its file and does the case again.
+        """
+        case, geometry = prepared.case, prepared.geometry
+        labels, output = self.model.description.dataset.labels, self.request.output_file(case)
+        data = images.encode_segmentation(output, labels.to_file(label_map), geometry)
+        sidecar = sidecar_of(output, geometry)
+        files.remove(output)
+        self.recorded[case.name] = PredictedCase(
+            case=case.name,
+            input_digests=prepared.input_digests,
+            output_digest=files.digest(data + (sidecar[1] if sidecar else b"")),
+            weights_digests=self.model.all_digests,
+            mirror=self.model.mirror,
+            accepted=self.request.accepted,
+            notes=(*prepared.notes, *spacing_notes(prepared, self.model.description)),
+        )
+        self.write_manifest()
+        if sidecar:
+            files.write_atomically(*sidecar)
+        files.write_atomically(output, data)
+
+    def write_manifest(self) -> PredictionManifest:
+        """Write down what lies in the output folder."""
+        description = self.model.description
+        manifest = PredictionManifest(
+            autoseg_version=__version__,
+            dataset=description.dataset,
+            configuration=description.configuration_name,
+            plan=description.plan.name,
+            plan_digest=files.digest(documents.encode(description.plan)),
+            cases=tuple(self.recorded[name] for name in sorted(self.recorded)),
+        )
+        documents.write(self.request.manifest, manifest)
+        return manifest
 
 
 def _tell_accepted(request: Prediction, model: "Model", progress: Progress) -> None:
@@ -163,122 +188,87 @@ def _tell_accepted(request: Prediction, model: "Model", progress: Progress) -> N
         )
 
 
-def _predict_case(
-    request: Prediction,
-    model: "Model",
-    case: Case,
-    recorded: dict[str, PredictedCase],
-    progress: Progress,
-) -> None:
-    """Segment a case: its record goes to the manifest first, then the file to its place.
-
-    Killed in between, the next run finds a record without its file and does the case again.
-    """
-    description = model.description
-    with memory_errors(case.name):
-        image = images.read_case_image(
-            case,
-            len(description.dataset.channels),
-            orientation=description.plan.orientation,
-            accepted=request.accepted,
-        )
-
-        def tell(done: int, total: int) -> None:
-            progress.status(f"{case.name}: tile {done}/{total}")
-
-        segmentation = model.predict(
-            image.voxels, image.geometry.spacing, where=f"case {case.name!r}", on_tile=tell
-        )
-    output = _output_file(request, case)
-    data = images.encode_segmentation(output, segmentation, image.geometry)
-    sidecar = sidecar_of(output, image.geometry)
-    files.remove(output)
-    recorded[case.name] = PredictedCase(
-        case=case.name,
-        input_digests=image.digests,
-        output_digest=files.digest(data + (sidecar[1] if sidecar else b"")),
-        weights_digests=model.all_digests,
-        mirror=model.mirror,
-        accepted=request.accepted,
-        notes=image.notes,
-    )
-    _write_manifest(request, model, recorded)
-    if sidecar:
-        files.write_atomically(*sidecar)
-    files.write_atomically(output, data)
-
-
-def _output_file(request: Prediction, case: Case) -> Path:
-    return request.output / f"{case.name}{_ending(case)}"
-
-
-def _ending(case: Case) -> str:
-    """Return the ending of a case's segmentation; a DICOM series has none."""
-    return file_ending(Path(case.images[0])) or ".nii.gz"
-
-
-def _check_output(request: Prediction, cases: Sequence[Case]) -> None:
-    """Refuse to write segmentations among the images that they are made from."""
-    images = [Path(image).resolve() for case in cases for image in case.images]
-    inputs = {image if is_series(image) else image.parent for image in images}
-    if request.output.resolve() in inputs:
-        raise UsageError(
-            f"{request.output}: holds the images; segmentations need a folder of their own",
-            hint="choose another -o FOLDER",
-        )
-
-
-def _recorded_cases(request: Prediction, cases: Sequence[Case]) -> dict[str, PredictedCase]:
-    """Return the records of all segmentations that lie in the output folder unchanged.
-
-    Raises
-    ------
-    UsageError
-        If a file is in the way that no record knows, unless it may be replaced.
-    """
-    path = request.output / MANIFEST
-    present = documents.read_stored(path, PredictionManifest).cases if path.exists() else ()
-    endings = {_ending(case) for case in cases}
-    recorded = {}
-    for record in present:
-        for output in (request.output / f"{record.case}{ending}" for ending in endings):
-            if output.is_file() and stored_digest(output) == record.output_digest:
-                recorded[record.case] = record
+def _predict_cases(run: _Run, cases: Sequence[Case], progress: Progress) -> None:
+    """Segment the cases that are not done, in their order."""
+    todo = []
     for case in cases:
-        output = _output_file(request, case)
-        written = [path for path in (output, *sidecar_places(output)) if path.exists()]
-        if written and case.name not in recorded and not request.overwrite:
-            raise UsageError(
-                f"{written[0]}: is in the way; autoseg did not write it, or it was changed",
-                hint="choose another -o FOLDER, or --overwrite to replace it",
-            )
-    return recorded
+        if run.is_done(case):
+            progress.advance(case.name)
+        else:
+            todo.append(case)
+    on_cpu = run.model.place.device.torch_device.type == "cpu"
+    workers = preparation_workers(run.request.workers, cases=len(todo), on_cpu=on_cpu)
+    threads = max(1, inspect_machine().cores // max(1, workers))
+    tasks = [run.task(case, threads) for case in todo]
+    with prepared_cases(tasks, workers) as outcomes, _writer(run, progress) as write:
+        for outcome in outcomes:
+            try:
+                write(*_segment(run.model, outcome, progress))
+            except AutosegError as error:
+                _refuse(run, outcome.item.case.name, error, progress)
 
 
-def _is_done(record: PredictedCase | None, request: Prediction, model: "Model", case: Case) -> bool:
-    """Tell whether a recorded segmentation was made by this model from these files."""
-    return (
-        record is not None
-        and (record.weights_digests, record.mirror) == (model.all_digests, model.mirror)
-        and record.accepted == request.accepted
-        and record.input_digests
-        == tuple(stored_digest(Path(image), request.accepted) for image in case.images)
-    )
+def _segment(
+    model: "Model", outcome: Outcome[PreparationTask, PreparedCase], progress: Progress
+) -> tuple[PreparedCase, LabelMap]:
+    """Segment a prepared case, or raise why it could not be prepared."""
+    if outcome.error is not None:
+        raise outcome.error
+    prepared = outcome.value
+    assert prepared is not None  # where there is no error
+    name = prepared.case.name
+    for note in spacing_notes(prepared, model.description):
+        progress.note(f"note: case {name!r}: {note}")
+
+    def tell(done: int, total: int) -> None:
+        progress.status(f"{name}: tile {done}/{total}")
+
+    with memory_errors(name), prepared.opened() as image:
+        label_map = model.segment_prepared(image, on_tile=tell)
+    while model.place.notes:
+        progress.note(f"note: {model.place.notes.pop(0)}")
+    return prepared, label_map
 
 
-def _write_manifest(
-    request: Prediction, model: "Model", recorded: dict[str, PredictedCase]
-) -> PredictionManifest:
-    manifest = PredictionManifest(
-        autoseg_version=__version__,
-        dataset=model.description.dataset,
-        configuration=model.description.configuration_name,
-        plan=model.description.plan.name,
-        plan_digest=files.digest(documents.encode(model.description.plan)),
-        cases=tuple(recorded[name] for name in sorted(recorded)),
-    )
-    documents.write(request.output / MANIFEST, manifest)
-    return manifest
+@contextmanager
+def _writer(run: _Run, progress: Progress) -> "Iterator[_Writer]":
+    """Give a writer of segmentations, and wait in the end until all are written."""
+    with ThreadPoolExecutor(1) as pool:
+        writer = _Writer(run, progress, pool)
+        yield writer
+        writer.settle()
+
+
+class _Writer:
+    """Writes one segmentation in a thread while the next is made."""
+
+    def __init__(self, run: _Run, progress: Progress, pool: ThreadPoolExecutor) -> None:
+        self._run, self._progress, self._pool = run, progress, pool
+        self._pending: tuple[str, Future[None]] | None = None
+
+    def __call__(self, prepared: PreparedCase, label_map: LabelMap) -> None:
+        """Begin to write a case once the one before is written."""
+        self.settle()
+        future = self._pool.submit(self._run.write, prepared, label_map)
+        self._pending = prepared.case.name, future
+
+    def settle(self) -> None:
+        """Wait for the case that is being written."""
+        if self._pending is None:
+            return
+        (name, future), self._pending = self._pending, None
+        try:
+            future.result()
+        except AutosegError as error:
+            _refuse(self._run, name, error, self._progress)
+        else:
+            self._progress.advance(name)
+
+
+def _refuse(run: _Run, name: str, error: AutosegError, progress: Progress) -> None:
+    run.problems.append(error)
+    progress.note(f"refused: {error.text}")
+    progress.advance(name)
 
 
 def _report_problems(

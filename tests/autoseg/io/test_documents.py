@@ -45,7 +45,7 @@ from autoseg.evaluation.surfaces import SurfaceDistance
 from autoseg.io import documents
 from autoseg.io.formats.tiff_sidecar import Sidecar
 from autoseg.io.store import StoredCase, StoredPrediction
-from autoseg.pipeline.predict import PredictedCase, PredictionManifest
+from autoseg.pipeline.prediction import PredictedCase, PredictionManifest
 from autoseg.pipeline.traced_steps import TracedStep, TracedSteps
 from autoseg.training.augmentation.policy import Policy
 from autoseg.training.checkpoint import Checkpoint
