@@ -7,7 +7,7 @@ from torch import Tensor
 
 from autoseg.core.labels import LabelMap, Labels
 from autoseg.core.plan import Configuration, Plan
-from autoseg.inference.labelling import grid_axes, label_slabs
+from autoseg.inference.labelling import Axis, grid_axes, label_slabs
 from preprocessing.case import RawGrid, plan_resampling
 from preprocessing.resampling import separate_axis
 
@@ -38,16 +38,21 @@ def label_map_on_input_grid(
     (*whole image) array of unsigned int
         Axes as the reader gave them; background outside the crop.
     """
-    used = plan_resampling(grid, configuration)
-    axes = grid_axes(
-        used.shape,
-        grid.crop.shape,
-        order=configuration.logits_order,
-        separate=separate_axis(used.spacing, grid.spacing),
-    )
+    axes = axes_to_input(grid, configuration)
     whole = np.zeros(grid.whole_shape, labels.dtype)
     cut, start = whole[grid.crop.slices], 0
     for planes in label_slabs(slabs, axes, labels):
         cut[start : start + len(planes)] = planes.cpu().numpy()
         start += len(planes)
     return whole.transpose(np.argsort(plan.axis_order))
+
+
+def axes_to_input(grid: RawGrid, configuration: Configuration) -> tuple[Axis, ...]:
+    """Return how the axes of a configuration's grid become those of the crop of a raw one."""
+    used = plan_resampling(grid, configuration)
+    return grid_axes(
+        used.shape,
+        grid.crop.shape,
+        order=configuration.logits_order,
+        separate=separate_axis(used.spacing, grid.spacing),
+    )

@@ -124,15 +124,32 @@ def label_slabs(slabs: Iterable[Tensor], axes: Sequence[Axis], labels: Labels) -
     ------
     (planes, ...) tensor of uint8, or of int32 where there are 255 labels or more
     """
-    first, behind, written = 0, 0, 0
     of_planes, *in_plane = axes
+    for part in slab_parts(slabs, of_planes):
+        slab = part.slab if part.slab[0].is_contiguous() else part.slab.contiguous()
+        marked = _marked(slab, axes, labels)
+        yield from _Slab(
+            logits=slab, marked=marked, axes=(part.planes, *in_plane), labels=labels
+        ).planes()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlabPart:
+    """A slab, and the new planes that it is enough for."""
+
+    slab: Tensor
+    """(K, planes, ...) logits."""
+    planes: Axis
+    """The old planes of each new one, counted from the slab's first."""
+
+
+def slab_parts(slabs: Iterable[Tensor], of_planes: Axis) -> Iterator[SlabPart]:
+    """Yield every slab with those new planes that lie in it and in no slab before."""
+    first, behind, written = 0, 0, 0
     for slab in slabs:
         first, behind = max(0, behind - 1), max(0, behind - 1) + slab.shape[1]
         ready = int((of_planes.high < behind).sum())
-        part = _part(of_planes, written, ready, first)
-        held = slab if slab[0].is_contiguous() else slab.contiguous()
-        marked = _marked(held, axes, labels)
-        yield from _Slab(logits=held, marked=marked, axes=(part, *in_plane), labels=labels).planes()
+        yield SlabPart(slab=slab, planes=_part(of_planes, written, ready, first))
         written = ready
 
 

@@ -130,6 +130,7 @@ class Model:
         image: npt.NDArray[np.float32],
         previous: LabelMap | None = None,
         *,
+        folds_apart: bool = False,
         on_tile: OnTile = no_listener,
     ) -> Iterator[Tensor]:
         """Yield the logits of a preprocessed image; see `predict_slabs`."""
@@ -139,7 +140,14 @@ class Model:
         guide = None
         if previous is not None:
             guide = PreviousPrediction(label_map=previous, labels=description.previous_labels)
-        return predict_slabs(self.place, image, window, previous=guide, on_tile=on_tile)
+        return predict_slabs(
+            self.place,
+            image,
+            window,
+            previous=guide,
+            folds_apart=folds_apart,
+            on_tile=on_tile,
+        )
 
     def segment_prepared(
         self, prepared: PreparedImage, *, on_tile: OnTile = no_listener

@@ -96,6 +96,32 @@ def write_atomically(path: Path, data: bytes | memoryview, *, durable: bool = Tr
             part.unlink(missing_ok=True)
 
 
+@contextmanager
+def built(path: Path) -> Iterator[Path]:
+    """Give a temporary name to a block that builds a large file; the file then takes its place.
+
+    If the block raises, nothing is left and an older file is unchanged.
+
+    Raises
+    ------
+    ResourceError
+        If the disk is full or the folder cannot be written.
+    """
+    part = path.parent / _part_name()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        _refuse(path, error)
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
 def link(source: Path, path: Path) -> None:
     """Give a file a second name, replacing what had it; a copy where the file system has no links.
 

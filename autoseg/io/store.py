@@ -169,7 +169,7 @@ def open_case(folder: Path, record: StoredCase) -> CaseArrays:
     for what in _files_of(record):
         path = _verify(folder, record, what)
         try:
-            opened[what] = _open(path)
+            opened[what] = open_array(path)
         except (RuntimeError, ValueError) as error:  # how blosc2 says that it cannot decode
             raise _damaged(record.name, f"{path}: is no plain array") from error
     return CaseArrays(**{**opened, "image": EncodedImage(opened["image"], record.encoding)})
@@ -212,7 +212,7 @@ def open_prediction(folder: Path, name: str) -> tuple[str, Array]:
         path = _array_file(folder, name, _PREDICTION)
         if files.digest_file(path) != record.digest:
             raise _damaged(name, f"{path}: its digest differs from the one recorded")
-        return record.key, _open(path)
+        return record.key, open_array(path)
     except (AutosegError, RuntimeError, ValueError) as error:
         raise DamagedError(
             f"prediction of the previous stage for case {name!r}: {error}",
@@ -289,7 +289,14 @@ def _encode(array: Array, axes: int) -> bytes:
     return bytes(data)
 
 
-def _open(path: Path) -> Any:
+def open_array(path: Path) -> Any:
+    """Open a blosc2 array, whose digest was found to match, for reading parts of it.
+
+    Raises
+    ------
+    RuntimeError, ValueError
+        If it cannot be decoded, or holds more than an array.
+    """
     import blosc2
 
     array = blosc2.open(str(path), mode="r", mmap_mode="r", dparams=blosc2.DParams(nthreads=1))

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import gaussian_filter, map_coordinates
 
 from autoseg.core.labels import Labels, Region
 from autoseg.inference import labelling
@@ -18,41 +17,9 @@ NESTED = Labels(
 )
 
 
-def smooth_logits(channels, shape, seed=3):
-    """Blobs of every channel, some of them small, no two logits of a voxel alike."""
-    noise = np.random.default_rng(seed).normal(size=(channels, *shape))
-    return gaussian_filter(noise, (0, *(1.5,) * len(shape))).astype(np.float32)
-
-
-def interpolated(logits, shape, nearest=()):
-    """Every channel at the centers of another grid's voxels: scipy, in float64."""
-    places = []
-    for axis, (n_in, n_out) in enumerate(zip(logits.shape[1:], shape, strict=True)):
-        place = np.clip((np.arange(n_out) + 0.5) * n_in / n_out - 0.5, 0, n_in - 1)
-        places.append(np.floor(place + 0.5) if axis in nearest else place)
-    grid = np.meshgrid(*places, indexing="ij")
-    return np.stack([map_coordinates(each.astype(float), grid, order=1) for each in logits])
-
-
-def expected_labels(labels, logits):
-    """Label of every voxel, all logits at once."""
-    if not labels.regions:
-        return logits.argmax(0)
-    written = np.zeros(logits.shape[1:], int)
-    for region, logit in zip(labels.regions, logits, strict=True):
-        written[logit > 0] = region.written
-    return written
-
-
-def slabs_of(logits, bounds):
-    stops = (*bounds, logits.shape[1])
-    starts = (0, *(bound - 1 for bound in bounds))
-    return [torch.from_numpy(logits[:, a:b]) for a, b in zip(starts, stops, strict=True)]
-
-
-def labelled(logits, shape, labels, *, bounds=(), **options):
+def labelled(naive, logits, shape, labels, *, bounds=(), **options):
     axes = grid_axes(logits.shape[1:], shape, **({"order": 1, "separate": None} | options))
-    return torch.cat(list(label_slabs(slabs_of(logits, bounds), axes, labels))).numpy()
+    return torch.cat(list(label_slabs(naive.slabs_of(logits, bounds), axes, labels))).numpy()
 
 
 GRIDS = [
@@ -68,71 +35,71 @@ GRIDS = [
 
 @pytest.mark.parametrize(("shape", "wanted"), GRIDS)
 @pytest.mark.parametrize("labels", [FIVE, NESTED], ids=["labels", "regions"])
-def test_labels_are_those_of_interpolated_logits(shape, wanted, labels):
-    logits = smooth_logits(labels.channels, shape)
-    expected = expected_labels(labels, interpolated(logits, wanted))
+def test_labels_are_those_of_interpolated_logits(shape, wanted, labels, naive):
+    logits = naive.smooth_logits(labels.channels, shape)
+    expected = naive.expected_labels(labels, naive.interpolated(logits, wanted))
     assert len(np.unique(expected)) > 1
-    np.testing.assert_array_equal(labelled(logits, wanted, labels), expected)
+    np.testing.assert_array_equal(labelled(naive, logits, wanted, labels), expected)
 
 
 @pytest.mark.parametrize("bounds", [(1,), (5,), (2, 3, 9), tuple(range(1, 13))])
 @pytest.mark.parametrize("planes", [5, 13, 31])
-def test_slabs_are_joined_without_a_seam(bounds, planes):
-    logits, wanted = smooth_logits(5, (13, 8, 11)), (planes, 15, 6)
-    expected = expected_labels(FIVE, interpolated(logits, wanted))
-    np.testing.assert_array_equal(labelled(logits, wanted, FIVE, bounds=bounds), expected)
+def test_slabs_are_joined_without_a_seam(bounds, planes, naive):
+    logits, wanted = naive.smooth_logits(5, (13, 8, 11)), (planes, 15, 6)
+    expected = naive.expected_labels(FIVE, naive.interpolated(logits, wanted))
+    np.testing.assert_array_equal(labelled(naive, logits, wanted, FIVE, bounds=bounds), expected)
 
 
 @pytest.mark.parametrize("separate", [0, 1, 2])
-def test_the_nearest_plane_is_taken_along_an_axis_apart(separate):
-    logits, wanted = smooth_logits(5, (6, 8, 11)), (13, 5, 19)
-    expected = expected_labels(FIVE, interpolated(logits, wanted, nearest=(separate,)))
-    found = labelled(logits, wanted, FIVE, separate=separate, bounds=(2, 5))
+def test_the_nearest_plane_is_taken_along_an_axis_apart(separate, naive):
+    logits, wanted = naive.smooth_logits(5, (6, 8, 11)), (13, 5, 19)
+    expected = naive.expected_labels(FIVE, naive.interpolated(logits, wanted, nearest=(separate,)))
+    found = labelled(naive, logits, wanted, FIVE, separate=separate, bounds=(2, 5))
     np.testing.assert_array_equal(found, expected)
 
 
-def test_order_0_takes_the_nearest_voxel():
-    logits, wanted = smooth_logits(5, (6, 8, 11)), (13, 5, 19)
-    expected = expected_labels(FIVE, interpolated(logits, wanted, nearest=(0, 1, 2)))
-    np.testing.assert_array_equal(labelled(logits, wanted, FIVE, order=0), expected)
+def test_order_0_takes_the_nearest_voxel(naive):
+    logits, wanted = naive.smooth_logits(5, (6, 8, 11)), (13, 5, 19)
+    expected = naive.expected_labels(FIVE, naive.interpolated(logits, wanted, nearest=(0, 1, 2)))
+    np.testing.assert_array_equal(labelled(naive, logits, wanted, FIVE, order=0), expected)
 
 
-def test_a_label_that_is_first_nowhere_may_be_first_in_between():
+def test_a_label_that_is_first_nowhere_may_be_first_in_between(naive):
     # A third of the way from one voxel to the other a is at 4/3, c at 2.
     logits = np.array([[-9, -9], [4, -4], [-4, 4], [2, 2], [-9, -9]], np.float32)[:, None]
-    assert labelled(logits, (1, 6), FIVE).tolist() == [[1, 1, 3, 3, 2, 2]]
+    assert labelled(naive, logits, (1, 6), FIVE).tolist() == [[1, 1, 3, 3, 2, 2]]
 
 
-def test_ties_go_to_the_smaller_label():
+def test_ties_go_to_the_smaller_label(naive):
     logits = np.zeros((5, 2, 3), np.float32)
     logits[1:3, 1] = logits[4, 1] = 1
-    assert labelled(logits, (2, 3), FIVE).tolist() == [[0, 0, 0], [1, 1, 1]]
+    assert labelled(naive, logits, (2, 3), FIVE).tolist() == [[0, 0, 0], [1, 1, 1]]
 
 
-def test_small_parts_change_nothing(monkeypatch):
-    logits, wanted = smooth_logits(5, (7, 9, 12)), (11, 14, 31)
-    expected = labelled(logits, wanted, FIVE)
+def test_small_parts_change_nothing(monkeypatch, naive):
+    logits, wanted = naive.smooth_logits(5, (7, 9, 12)), (11, 14, 31)
+    expected = labelled(naive, logits, wanted, FIVE)
     monkeypatch.setattr(labelling, "BLOCK_VOXELS", 3 * 14 * 31)
     monkeypatch.setattr(labelling, "POINTS", 7)
-    np.testing.assert_array_equal(labelled(logits, wanted, FIVE), expected)
+    np.testing.assert_array_equal(labelled(naive, logits, wanted, FIVE), expected)
 
 
-def test_cropped_views_of_a_larger_array_are_read_as_their_copies():
-    logits = smooth_logits(5, (7, 13, 16))
+def test_cropped_views_of_a_larger_array_are_read_as_their_copies(naive):
+    logits = naive.smooth_logits(5, (7, 13, 16))
     part = logits[:, :, 2:11, 3:15]
     np.testing.assert_array_equal(
-        labelled(part, (7, 20, 19), FIVE), labelled(part.copy(), (7, 20, 19), FIVE)
+        labelled(naive, part, (7, 20, 19), FIVE), labelled(naive, part.copy(), (7, 20, 19), FIVE)
     )
 
 
 @pytest.mark.parametrize(("count", "kind"), [(254, torch.uint8), (255, torch.int32)])
-def test_many_labels_take_a_wider_type(count, kind):
+def test_many_labels_take_a_wider_type(count, kind, naive):
     labels = Labels(names=tuple(f"label {n}" for n in range(count)))
-    logits = smooth_logits(count, (2, 3, 4))
+    logits = naive.smooth_logits(count, (2, 3, 4))
     axes = grid_axes((2, 3, 4), (3, 5, 7), order=1, separate=None)
     (found,) = label_slabs([torch.from_numpy(logits)], axes, labels)
     assert found.dtype == kind
-    expected = expected_labels(labels, interpolated(logits, (3, 5, 7)))
+    expected = naive.expected_labels(labels, naive.interpolated(logits, (3, 5, 7)))
     np.testing.assert_array_equal(found.numpy(), expected)
 
 

@@ -6,13 +6,9 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import nn
 
-from autoseg.core.dataset import DatasetDescription
 from autoseg.core.errors import DamagedError, GeometryError, UsageError, VoxelError
 from autoseg.core.folds import Fold
-from autoseg.core.labels import Labels
 from autoseg.core.model import FoldRecord, ModelDescription, PreviousStage
-from autoseg.core.training_config import TrainingConfig
-from autoseg.inference.model import Model
 from autoseg.inference.predictor import predict_logits
 from autoseg.inference.stored import finished_folds, read_model
 from autoseg.inference.window import Window
@@ -32,44 +28,6 @@ class Threshold(nn.Module):
     def forward(self, x, levels=1):
         above = x.sum(1, keepdim=True) - 5
         return [torch.cat((-above, above), 1)]
-
-
-@pytest.fixture
-def description_of(plan_of, configuration_of):
-    """Describe a model of sagittal images, the mirrored axes those of the plan."""
-
-    def build(channels=1, **options):
-        configuration = configuration_of((4.0, 1.0, 1.5), (4, 8, 12))
-        plan = plan_of(configuration, axis_order=AXIS_ORDER, schemes=("none",) * channels)
-        return ModelDescription(
-            autoseg_version="0",
-            dataset=DatasetDescription(
-                name="Task99_Test",
-                channels=("CT", "PET")[:channels],
-                labels=Labels(names=("background", "organ")),
-                file_ending=".nii.gz",
-            ),
-            plan=plan,
-            configuration_name="3d_fullres",
-            training=TrainingConfig(preset="test", epochs=1, **options),
-            decisions=(),
-        )
-
-    return build
-
-
-@pytest.fixture
-def model_of(description_of):
-    def build(*networks, channels=1):
-        return Model(
-            description=description_of(channels),
-            folds=tuple(range(len(networks))),
-            digests=("",) * len(networks),
-            place=workplace(networks, CPU),
-            mirror=False,
-        )
-
-    return build
 
 
 @pytest.fixture
@@ -105,17 +63,7 @@ def write_fold(folder, network):
     documents.write(folder / "fold.json", record)
 
 
-def phantom(*, channels=1):
-    """Intensities from 1 to 9 inside a box, air around it."""
-    smooth = gaussian_filter(
-        np.random.default_rng(8).normal(size=(channels, 19, 15, 8)), (0, 2, 2, 1)
-    )
-    image = np.zeros((channels, 25, 20, 10), np.float32)
-    image[:, 3:22, 4:19, 1:9] = 1 + 8 * (smooth - smooth.min()) / np.ptp(smooth)
-    return image
-
-
-def test_array_on_the_grid_of_the_plan_is_segmented_voxel_by_voxel(model_of):
+def test_array_on_the_grid_of_the_plan_is_segmented_voxel_by_voxel(model_of, phantom):
     image = phantom()
     labels = model_of(Threshold()).predict(image, SPACING)
     assert labels.dtype == np.uint8
@@ -124,7 +72,7 @@ def test_array_on_the_grid_of_the_plan_is_segmented_voxel_by_voxel(model_of):
     assert 0.02 < labels.mean() < 0.4
 
 
-def test_array_on_another_grid_is_segmented_on_its_own(model_of):
+def test_array_on_another_grid_is_segmented_on_its_own(model_of, phantom):
     fine = phantom().repeat(2, 1).repeat(2, 2)
     labels = model_of(Threshold()).predict(fine, (0.5, 0.75, 4.0))
     assert labels.shape == (50, 40, 10)
@@ -148,25 +96,25 @@ def test_image_is_smoothed_for_prediction_as_for_training(model_of, anti_aliasin
         assert 0.4 < labels.mean() < 0.7
 
 
-def test_channel_axis_may_be_left_out_where_there_is_one(model_of):
+def test_channel_axis_may_be_left_out_where_there_is_one(model_of, phantom):
     model, image = model_of(Threshold()), phantom()
     np.testing.assert_array_equal(model.predict(image[0], SPACING), model.predict(image, SPACING))
 
 
-def test_other_types_are_converted(model_of):
+def test_other_types_are_converted(model_of, phantom):
     model, image = model_of(Threshold()), phantom().round()
     np.testing.assert_array_equal(
         model.predict(image.astype(np.int16), SPACING), model.predict(image, SPACING)
     )
 
 
-def test_all_channels_reach_the_network(model_of):
+def test_all_channels_reach_the_network(model_of, phantom):
     image = phantom(channels=2)
     labels = model_of(Threshold(), channels=2).predict(image, SPACING)
     np.testing.assert_array_equal(labels, image.sum(0) > 5)
 
 
-def test_array_is_left_unchanged(model_of):
+def test_array_is_left_unchanged(model_of, phantom):
     image = phantom()
     before = image.copy()
     model_of(Threshold()).predict(image, SPACING)
@@ -182,13 +130,13 @@ def test_array_of_other_axes_or_channels_is_refused(model_of, shape):
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0), (1.0, 0.0, 1.0), (-1.0, 1.0, 1.0)])
-def test_impossible_spacing_is_refused(model_of, spacing):
+def test_impossible_spacing_is_refused(model_of, spacing, phantom):
     with pytest.raises(GeometryError, match=r"spacing .*must be 3 positive numbers, mm"):
         model_of(Threshold()).predict(phantom(), spacing)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_array_that_is_not_finite_is_refused(model_of, value):
+def test_array_that_is_not_finite_is_refused(model_of, value, phantom):
     image = phantom()
     image[0, 3:5, 4, 1] = value
     with pytest.raises(VoxelError, match="2 voxels are NaN or infinite") as refusal:
@@ -196,7 +144,7 @@ def test_array_that_is_not_finite_is_refused(model_of, value):
     assert refusal.value.rule == "E-VAL-28"
 
 
-def test_folds_are_averaged_by_their_logits(model_folder):
+def test_folds_are_averaged_by_their_logits(model_folder, phantom):
     image, window = phantom().transpose(0, 3, 1, 2), Window(tile=(4, 8, 12), mirror_axes=())
     together, *alone = (
         predict_logits(read_model(model_folder, CPU, folds=folds).place, image, window)
@@ -205,7 +153,9 @@ def test_folds_are_averaged_by_their_logits(model_folder):
     np.testing.assert_allclose(together, (alone[0] + alone[1]) / 2, rtol=1e-3, atol=1e-4)
 
 
-def test_model_read_back_predicts_as_the_network_did(model_folder, description_of, model_of):
+def test_model_read_back_predicts_as_the_network_did(
+    model_folder, description_of, model_of, phantom
+):
     network = unet(description_of(), seed=3).eval()
     model = read_model(model_folder, CPU, folds=[3], mirror=False)
     np.testing.assert_array_equal(
