@@ -1,0 +1,1 @@
+"""Rules that clean label maps, and the test that decides whether a rule is kept."""

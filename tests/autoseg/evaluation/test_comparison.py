@@ -1,0 +1,92 @@
+from itertools import product
+
+import numpy as np
+import pytest
+
+from autoseg.evaluation.comparison import (
+    bootstrap_interval,
+    case_differences,
+    dice_table,
+    mean_dice,
+    paired_test,
+)
+from autoseg.evaluation.overlap import Overlap
+from autoseg.evaluation.scoring import CaseScores
+
+NAN = float("nan")
+
+
+def scores(*dice):
+    overlaps = tuple(
+        Overlap(
+            label=str(number),
+            values=(number,),
+            true_positive=0,
+            false_positive=0,
+            false_negative=0,
+            dice=value,
+            iou=value,
+        )
+        for number, value in enumerate(dice)
+    )
+    return CaseScores(case="a", overlaps=overlaps, voxel_mm3=1.0)
+
+
+def test_a_table_has_a_row_per_case():
+    table = dice_table([scores(0.5, None), scores(0.25, 1.0)])
+    np.testing.assert_array_equal(table, [[0.5, NAN], [0.25, 1.0]])
+
+
+def test_the_mean_is_over_structures_of_their_means():
+    assert mean_dice(np.array([[0.5, NAN], [0.25, 1.0]])) == pytest.approx((0.375 + 1) / 2)
+    assert mean_dice(np.array([[NAN, 0.5]])) == 0.5
+    assert mean_dice(np.array([[NAN]])) is None
+
+
+def test_the_interval_is_that_of_the_normal_distribution_for_many_cases():
+    table = np.random.default_rng(1).normal(0.8, 0.1, size=(400, 1))
+    interval = bootstrap_interval(table)
+    half = 1.96 * table.std() / np.sqrt(400)
+    assert interval.low == pytest.approx(table.mean() - half, abs=0.15 * half)
+    assert interval.high == pytest.approx(table.mean() + half, abs=0.15 * half)
+
+
+def test_cases_are_drawn_with_all_their_structures():
+    # Two structures that always fail together vary as one does.
+    one = np.random.default_rng(1).normal(0.8, 0.1, size=(50, 1))
+    single, double = bootstrap_interval(one), bootstrap_interval(np.hstack((one, one)))
+    assert (single.low, single.high) == (pytest.approx(double.low), pytest.approx(double.high))
+
+
+def test_no_cases_have_no_interval():
+    assert bootstrap_interval(np.zeros((0, 2))) is None
+    assert bootstrap_interval(np.full((3, 2), NAN)) is None
+
+
+def test_differences_are_over_the_structures_of_both():
+    first = np.array([[0.5, NAN], [0.2, 0.4], [NAN, 0.3]])
+    second = np.array([[0.7, 0.9], [0.1, 0.9], [0.5, NAN]])
+    np.testing.assert_allclose(case_differences(first, second), [0.2, (-0.1 + 0.5) / 2])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_few_differences_are_tested_exactly(seed):
+    differences = np.random.default_rng(seed).normal(0.3, 1, size=7)
+    means = [abs(np.dot(signs, differences)) for signs in product((-1, 1), repeat=7)]
+    expected = np.mean([mean >= abs(differences.sum()) - 1e-12 for mean in means])
+    assert paired_test(differences) == pytest.approx(expected)
+
+
+def test_many_differences_are_tested_by_some_of_the_signs():
+    from scipy.stats import ttest_1samp
+
+    differences = np.random.default_rng(3).normal(0.2, 1, size=100)
+    assert paired_test(differences) == pytest.approx(ttest_1samp(differences, 0).pvalue, abs=0.012)
+    assert paired_test(np.full(40, 0.1)) == pytest.approx(1 / 10001)
+
+
+def test_equal_ways_do_not_differ():
+    assert paired_test(np.zeros(9)) == 1
+    assert paired_test(np.array([])) == 1
+    assert paired_test(np.array([0.1, -0.1])) == 1
+    assert paired_test(np.array([0.2])) == 1
