@@ -1,7 +1,7 @@
 """One case in order: axes, crop, normalization, resampling. Training and prediction share it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +51,9 @@ class PreparedImage:
     """(C, *spatial) on the grid of each configuration, by its name."""
     grid: RawGrid
     """Of the image that they were made from."""
+    previous: dict[str, npt.NDArray[np.unsignedinteger]] = field(default_factory=dict)
+    """(*spatial) label map of a cascade's first stage on the second's grid, by the second's name,
+    where it is known already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,6 +34,8 @@ VERBS: Final = {
     "plan_and_preprocess": "Measure, plan and preprocess a raw dataset.",
     "train": "Train folds of a configuration and validate them.",
     "predict": "Segment images with a trained model.",
+    "select": "Choose the model, or the pair of models, that segments new images.",
+    "ensemble": "Average the probabilities of several predictions.",
     "evaluate": "Score segmentations against references.",
     "run": "Do everything from raw data to validated models.",
     "demo": "Do everything on a small generated dataset.",

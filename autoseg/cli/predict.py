@@ -1,5 +1,6 @@
 """The verb ``predict``."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -21,9 +22,19 @@ from autoseg.core.acceptance import Accepted
 @click.command("predict")
 @click.option("-i", "--input", "source", type=PATH, required=True, help="Image or folder.")
 @click.option("-o", "--output", type=PATH, required=True, help="Folder for segmentations.")
-@click.option("-m", "--model", type=PATH, default=None, help="Model folder.")
+@click.option(
+    "-m",
+    "--model",
+    "models",
+    type=PATH,
+    multiple=True,
+    help="Model folder; several are averaged.  [default: what `autoseg select` chose]",
+)
 @click.option("-f", "--fold", "folds", type=int, multiple=True, help="Only this; may be repeated.")
 @click.option("--mirror/--no-mirror", default=None, help="Average over mirrored views, or not.")
+@click.option("--rules/--no-rules", default=True, help="Apply selected post-processing, or not.")
+@click.option("--probabilities", is_flag=True, help="Write probabilities too, as float16.")
+@click.option("--uncertainty", is_flag=True, help="Write entropy and disagreement of folds too.")
 @click.option("--overwrite", is_flag=True, help="Replace files that autoseg did not write.")
 @click.option("--parts", type=click.IntRange(1), default=1, help="Share the cases among so many.")
 @click.option("--part", type=click.IntRange(1), default=1, help="Which of the parts to do, from 1.")
@@ -36,9 +47,12 @@ from autoseg.core.acceptance import Accepted
 def command(
     source: Path,
     output: Path,
-    model: Path | None,
+    models: tuple[Path, ...],
     folds: tuple[int, ...],
     mirror: bool | None,
+    rules: bool,
+    probabilities: bool,
+    uncertainty: bool,
     overwrite: bool,
     parts: int,
     part: int,
@@ -58,21 +72,26 @@ def command(
     """
     from autoseg.io.documents import to_json
     from autoseg.io.workspace import find_planned_dataset, find_workspace
-    from autoseg.pipeline.best_model import best_model
+    from autoseg.pipeline.chosen_models import Chosen, chosen_models
     from autoseg.pipeline.predict import predict
-    from autoseg.pipeline.prediction import Part, Prediction
+    from autoseg.pipeline.prediction import ModelChoice, Part, Prediction
 
     progress = make_progress(quiet=quiet)
-    if model is None:
+    if models:
+        chosen = Chosen(models=tuple(ModelChoice(folder=each) for each in models), rules=())
+    else:
         folder = find_planned_dataset(find_workspace(workspace), dataset)
-        model, reason = best_model(folder, plan)
-        progress.note(f"dataset {folder.name}, model {model} ({reason})")
+        chosen = chosen_models(folder, plan)
+        names = " and ".join(str(each.folder) for each in chosen.models)
+        progress.note(f"dataset {folder.name}, model {names} ({chosen.reason})")
     manifest = predict(
         Prediction(
             source=source,
             output=output,
-            model=model,
-            folds=folds,
+            models=tuple(replace(each, folds=folds or each.folds) for each in chosen.models),
+            rules=chosen.rules if rules else (),
+            probabilities=probabilities,
+            uncertainty=uncertainty,
             device=device,
             mirror=mirror,
             overwrite=overwrite,

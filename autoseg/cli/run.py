@@ -57,7 +57,7 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    r"""Check, measure, plan, preprocess, train and validate; a stopped run carries on.
+    r"""Check, measure, plan, preprocess, train and select; a stopped run carries on.
 
     \b
     Example: autoseg run -d Task04 -c 3d_fullres -f 0 --preset fast --max-minutes 12
@@ -67,6 +67,7 @@ def command(
     from autoseg.io.workspace import find_raw_dataset, find_workspace
     from autoseg.pipeline.run import RunRequest, fold_table
     from autoseg.pipeline.run import run as run_all
+    from autoseg.pipeline.selection_files import selection_text
 
     place = find_workspace(workspace)
     result = run_all(
@@ -93,7 +94,15 @@ def command(
                 f"{name}/{fold}": to_json(summary)
                 for (name, fold), summary in result.summaries.items()
             },
+            "selection": to_json(result.selection),
         },
-        "\n".join([*fold_table(result.summaries), f"models: {result.dataset.path / 'models'}"]),
+        "\n".join(
+            [
+                *fold_table(result.summaries),
+                "",
+                selection_text(result.selection),
+                f"models: {result.dataset.path / 'models'}",
+            ]
+        ),
         as_json=as_json,
     )

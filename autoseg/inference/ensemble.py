@@ -15,7 +15,7 @@ from autoseg.core.errors import UsageError
 from autoseg.core.labels import LabelMap, Labels
 from autoseg.inference.export import axes_to_input
 from autoseg.inference.model import Model
-from autoseg.inference.planes import Plane, entropy, interpolated_planes, voted_planes
+from autoseg.inference.planes import Plane, entropy, interpolated_planes, vote
 from autoseg.inference.predictor import OnTile, no_listener
 from preprocessing.case import PreparedImage, RawGrid
 
@@ -90,10 +90,36 @@ def segment(
         return Segmented(label_map=models[0].segment_prepared(prepared, on_tile=on_tile))
     labels, plan = models[0].description.dataset.labels, models[0].description.plan
     members = [_planes(model, prepared, on_tile) for model in models]
+    folds = [len(model.folds) for model in models]
     whole = _Whole(prepared.grid, labels, uncertainty=uncertainty, on_plane=on_plane)
-    for plane in voted_planes(members, [len(model.folds) for model in models], labels):
-        whole.add(plane)
+    for planes in zip(*members, strict=True):
+        whole.add(vote(planes, folds, labels))
     return whole.finished(tuple(np.argsort(plan.axis_order)))
+
+
+def averaged_label_maps(
+    models: Sequence[Model], groups: Sequence[Sequence[int]], prepared: PreparedImage
+) -> list[LabelMap]:
+    """Segment an image with the averages of several groups of models, each model run once.
+
+    Parameters
+    ----------
+    models : sequence of Model
+        With one plan.
+    groups : sequence of sequences of int
+        Places of the models that are averaged together.
+    prepared : PreparedImage
+        For all `stages` of the models.
+    """
+    labels, plan = models[0].description.dataset.labels, models[0].description.plan
+    wholes = [_Whole(prepared.grid, labels, uncertainty=False, on_plane=None) for _ in groups]
+    folds = [len(model.folds) for model in models]
+    members = [_planes(model, prepared, no_listener) for model in models]
+    for planes in zip(*members, strict=True):
+        for group, whole in zip(groups, wholes, strict=True):
+            whole.add(vote([planes[n] for n in group], [folds[n] for n in group], labels))
+    axes = tuple(np.argsort(plan.axis_order))
+    return [whole.finished(axes).label_map for whole in wholes]
 
 
 def _planes(model: Model, prepared: PreparedImage, on_tile: OnTile) -> Iterator[Tensor]:

@@ -161,6 +161,8 @@ class Model:
         self, prepared: PreparedImage, *, on_tile: OnTile = no_listener
     ) -> LabelMap | None:
         """Return what the first stage of a cascade predicts, on the second's grid, or None."""
+        if (known := prepared.previous.get(self.description.configuration_name)) is not None:
+            return known
         if self.previous is None:
             return None
         plan, configuration = self.description.plan, self.description.configuration

@@ -66,15 +66,13 @@ def _across(plane: Tensor, axes: Sequence[Axis]) -> Tensor:
     return plane
 
 
-def voted_planes(
-    members: Sequence[Iterable[Tensor]], folds: Sequence[int], labels: Labels
-) -> Iterator[Plane]:
-    """Yield what several models, each of several folds, say of every plane of a grid.
+def vote(members: Sequence[Tensor], folds: Sequence[int], labels: Labels) -> Plane:
+    """Return what several models, each of several folds, say of a plane.
 
     Parameters
     ----------
-    members : sequence of iterables
-        For each model the logits (folds * K, *plane) of every plane, those of a fold side by side.
+    members : sequence of (folds * K, *plane) tensors
+        Logits of each model, those of a fold side by side.
     folds : sequence of int
         How many folds each model has.
     labels : Labels
@@ -85,20 +83,16 @@ def voted_planes(
     The folds of a model are averaged by their logits, as its label map is made; models by their
     probabilities, which mean the same for all of them.
     """
-    for planes in zip(*members, strict=True):
-        votes = []
-        total: Tensor | None = None
-        for logits, count in zip(planes, folds, strict=True):
-            apart = logits.view(count, -1, *logits.shape[1:])
-            votes += [_label(each, labels) for each in apart]
-            probabilities = _probabilities(apart.mean(0), labels)
-            total = probabilities if total is None else total.add_(probabilities)
-        assert total is not None  # there is at least one model
-        mean = total.div_(len(folds))
-        # The logit of a region is above 0 where its probability is above 1/2.
-        found = _label(mean - 0.5 if labels.regions else mean, labels)
-        others = torch.stack([vote != found for vote in votes])
-        yield Plane(probabilities=mean, labels=found, disagreement=others.float().mean(0))
+    votes, averaged = [], []
+    for logits, count in zip(members, folds, strict=True):
+        apart = logits.view(count, -1, *logits.shape[1:])
+        votes += [_label(each, labels) for each in apart]
+        averaged.append(_probabilities(apart.mean(0), labels))
+    mean = torch.stack(averaged).mean(0)
+    # The logit of a region is above 0 where its probability is above 1/2.
+    found = _label(mean - 0.5 if labels.regions else mean, labels)
+    others = torch.stack([each != found for each in votes])
+    return Plane(probabilities=mean, labels=found, disagreement=others.float().mean(0))
 
 
 def entropy(probabilities: Tensor, labels: Labels) -> Tensor:

@@ -11,7 +11,7 @@ from autoseg.io.workspace import Workspace
 from autoseg.pipeline.evaluate import evaluate, references_in
 from autoseg.pipeline.phantom import write_phantom_dataset
 from autoseg.pipeline.predict import predict
-from autoseg.pipeline.prediction import Prediction
+from autoseg.pipeline.prediction import ModelChoice, Prediction
 from autoseg.pipeline.run import RunRequest, run
 
 DATASET: Final = "Task99_Phantom"
@@ -81,7 +81,12 @@ def demo(
     model = result.dataset.run("default", CONFIGURATION, request.run)
     predictions = folder / "predictions"
     manifest = predict(
-        Prediction(source=raw / "imagesTs", output=predictions, model=model, device=device),
+        Prediction(
+            source=raw / "imagesTs",
+            output=predictions,
+            models=(ModelChoice(folder=model),),
+            device=device,
+        ),
         progress=progress,
     )
     held_out = evaluate(

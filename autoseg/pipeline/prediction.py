@@ -7,12 +7,13 @@ from typing import ClassVar, Final
 
 from autoseg.core.acceptance import Accepted
 from autoseg.core.dataset import Case, DatasetDescription
-from autoseg.core.errors import UsageError
+from autoseg.core.errors import AutosegError, PartialError, RefusedCasesError, UsageError
 from autoseg.core.geometry import STRICT
 from autoseg.io import documents
 from autoseg.io.formats.image_digest import stored_digest
 from autoseg.io.formats.table import sidecar_places
 from autoseg.io.guard import file_ending, is_series
+from autoseg.postprocessing.rules import Rule
 
 MANIFEST: Final = "autoseg_prediction.json"
 
@@ -35,6 +36,10 @@ class PredictedCase:
     """Whether mirrored views were averaged."""
     accepted: Accepted = ()
     """What was accepted although a rule refuses it."""
+    rules: tuple[Rule, ...] = ()
+    """Post-processing that was applied."""
+    uncertainty_digests: tuple[str, ...] = ()
+    """SHA-256 of the maps of uncertainty, if there are any."""
     notes: tuple[str, ...] = ()
     """What the reader repaired or found worth saying."""
 
@@ -52,13 +57,23 @@ class PredictionManifest:
     dataset: DatasetDescription
     """Channels and labels of the model."""
     configuration: str
-    """Configuration of the model."""
+    """Configuration of the model; those of an ensemble joined by ``+``."""
     plan: str
     """Name of the model's plan."""
     plan_digest: str
     """SHA-256 of the plan."""
     cases: tuple[PredictedCase, ...]
     """Cases whose segmentations lie in the folder, sorted by name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelChoice:
+    """A model and which of its folds segment."""
+
+    folder: Path
+    """Model folder."""
+    folds: tuple[int, ...] = ()
+    """Folds to average; empty for all that are finished."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,10 +110,14 @@ class Prediction:
     """An image, a folder of images, or a manifest that lists them."""
     output: Path
     """Folder for the segmentations."""
-    model: Path
-    """Model folder."""
-    folds: tuple[int, ...] = ()
-    """Folds to average; empty for all that are finished."""
+    models: tuple[ModelChoice, ...]
+    """Models; several are averaged."""
+    rules: tuple[Rule, ...] = ()
+    """Post-processing, in its order."""
+    probabilities: bool = False
+    """Whether probabilities are written too."""
+    uncertainty: bool = False
+    """Whether entropy and disagreement are written too."""
     device: str = "auto"
     """Device; see `autoseg.networks.device.choose_device`."""
     mirror: bool | None = None
@@ -179,3 +198,34 @@ def recorded_cases(request: Prediction, cases: Sequence[Case]) -> dict[str, Pred
         return recorded
     own = {case.name for case in cases}
     return {name: record for name, record in recorded.items() if name in own}
+
+
+def report_problems(
+    problems: Sequence[AutosegError],
+    cases: int,
+    output: Path,
+    manifest: PredictionManifest | None,
+    *,
+    hint: str,
+) -> None:
+    """Raise one error for all cases that could not be segmented, if there are any.
+
+    Raises
+    ------
+    PartialError
+        If some could not; the others lie in the output folder.
+    RefusedCasesError
+        If none could.
+    """
+    if not problems:
+        return
+    if len(problems) == cases or manifest is None:
+        raise RefusedCasesError(
+            f"all {cases} cases are refused; nothing was written", tuple(problems), hint=hint
+        )
+    raise PartialError(
+        f"{len(problems)} of {cases} cases are refused; the others are in {output}",
+        tuple(problems),
+        hint=f"{hint}: finished cases are kept",
+        result=documents.to_json(manifest),
+    )

@@ -15,7 +15,10 @@ from autoseg.pipeline.fold import Training, check_request
 from autoseg.pipeline.plan import PlanRequest
 from autoseg.pipeline.plan_and_preprocess import plan_raw
 from autoseg.pipeline.preprocess import preprocess_cases
+from autoseg.pipeline.select import SelectionRequest, select
+from autoseg.pipeline.selection_files import write_figure
 from autoseg.pipeline.train import train
+from autoseg.selection import Selection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,10 +57,12 @@ class RunResult:
     """The dataset in the workspace."""
     summaries: dict[tuple[str, int], Summary]
     """Final validation by configuration and fold."""
+    selection: Selection
+    """Which of the models segment new images."""
 
 
 def run(request: RunRequest, *, progress: Progress, started: float | None = None) -> RunResult:
-    """Check, measure, plan, preprocess, train and validate; what is done already is kept.
+    """Check, measure, plan, preprocess, train, validate and select; what is done is kept.
 
     Parameters
     ----------
@@ -106,7 +111,17 @@ def run(request: RunRequest, *, progress: Progress, started: float | None = None
             done = train(training, [fold], keep_finished=True, progress=progress, started=started)
             summaries[configuration, fold] = done[fold]
             started = monotonic()
-    return RunResult(dataset=folder, summaries=summaries)
+    selection = select(
+        SelectionRequest(
+            folder=folder,
+            plan=request.planning.name,
+            runs=(request.run,),
+            device=request.device,
+        ),
+        progress=progress,
+    )
+    write_figure(folder, selection)
+    return RunResult(dataset=folder, summaries=summaries, selection=selection)
 
 
 def order_work(

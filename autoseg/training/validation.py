@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from autoseg.core.dataset import Case, Dataset
 from autoseg.core.errors import AutosegError
-from autoseg.core.geometry import STRICT
+from autoseg.core.geometry import STRICT, Geometry, Orientation
+from autoseg.core.labels import LabelMap
 from autoseg.evaluation.scoring import CaseScores, score_case
 from autoseg.evaluation.summary import Summary, summarize
 from autoseg.inference.model import Model
@@ -78,44 +79,89 @@ def validate(
 def _validate_case(
     model: Model, case: OpenCase, raw: Case, dataset: Dataset, folder: Path
 ) -> CaseScores:
-    prediction = folder / f"{raw.name}{dataset.description.file_ending}"
-    reference = Path(dataset.folder) / str(raw.segmentation)
-    done = _finished(folder / "cases" / f"{raw.name}.json", model, prediction, reference)
-    if done is not None and done.previous_key == case.previous_key:
-        return done.scores
-    plan, labels = model.description.plan, dataset.description.labels
-    geometry, accepted = case.record.geometry, dataset.description.accepted
+    place = ValidationPlace(
+        folder=folder,
+        dataset=dataset,
+        raw=raw,
+        weights_digests=model.digests,
+        previous_key=case.previous_key,
+    )
+    if done := place.finished():
+        return done
+    plan, geometry = model.description.plan, case.record.geometry
     grid = raw_grid(geometry.shape, geometry.spacing, case.record.crop, plan)
     previous = None if case.previous is None else case.previous[...]
     predicted = model.segment(case.arrays.image[...], grid, previous)
-    images.write_segmentation(prediction, labels.to_file(predicted), geometry)
-    expected = images.read_segmentation(
-        reference,
-        raw.labels_in_file(labels),
-        orientation=plan.orientation,
-        accepted=accepted,
-    )
-    expected = images.on_grid_of(geometry, expected, raw.name, accepted=accepted)
-    scored = score_case(raw.name, expected.voxels, predicted, labels, geometry.spacing)
-    record = ValidatedCase(
-        scores=scored,
-        weights_digests=model.digests,
-        prediction_digest=files.digest_file(prediction),
-        reference_digest=expected.digest,
-        previous_key=case.previous_key,
-    )
-    documents.write(folder / "cases" / f"{raw.name}.json", record)
-    return scored
+    return place.keep(predicted, geometry, plan.orientation)
 
 
-def _finished(path: Path, model: Model, prediction: Path, reference: Path) -> ValidatedCase | None:
-    try:
-        record = documents.read(path, ValidatedCase)
-        intact = (
-            record.weights_digests == model.digests
-            and record.prediction_digest == files.digest_file(prediction)
-            and record.reference_digest == stored_digest(reference)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValidationPlace:
+    """Where the prediction and the scores of one validation case lie, and what they belong to."""
+
+    folder: Path
+    """Folder of predictions; the scores are in ``cases`` in it."""
+    dataset: Dataset
+    """Tells where the reference lies."""
+    raw: Case
+    """The case."""
+    weights_digests: tuple[str, ...]
+    """SHA-256 of the weights that predict."""
+    previous_key: str = ""
+    """Digest of what the previous stage's prediction was made from, in a cascade."""
+
+    @property
+    def prediction(self) -> Path:
+        """File of the prediction."""
+        return self.folder / f"{self.raw.name}{self.dataset.description.file_ending}"
+
+    @property
+    def reference(self) -> Path:
+        """File of the reference."""
+        return Path(self.dataset.folder) / str(self.raw.segmentation)
+
+    @property
+    def record(self) -> Path:
+        """File of the scores."""
+        return self.folder / "cases" / f"{self.raw.name}.json"
+
+    def finished(self) -> CaseScores | None:
+        """Return the scores, if they are of these weights and of the files that lie there."""
+        try:
+            record = documents.read(self.record, ValidatedCase)
+            intact = (
+                record.weights_digests == self.weights_digests
+                and record.previous_key == self.previous_key
+                and record.prediction_digest == files.digest_file(self.prediction)
+                and record.reference_digest == stored_digest(self.reference)
+            )
+        except (AutosegError, OSError):
+            return None
+        return record.scores if intact else None
+
+    def read_reference(self, geometry: Geometry, orientation: Orientation) -> images.Segmentation:
+        """Read the reference on the grid of its image."""
+        accepted = self.dataset.description.accepted
+        expected = images.read_segmentation(
+            self.reference,
+            self.raw.labels_in_file(self.dataset.description.labels),
+            orientation=orientation,
+            accepted=accepted,
         )
-    except (AutosegError, OSError):
-        return None
-    return record if intact else None
+        return images.on_grid_of(geometry, expected, self.raw.name, accepted=accepted)
+
+    def keep(self, predicted: LabelMap, geometry: Geometry, orientation: Orientation) -> CaseScores:
+        """Write a prediction, score it, and write the scores."""
+        labels = self.dataset.description.labels
+        images.write_segmentation(self.prediction, labels.to_file(predicted), geometry)
+        expected = self.read_reference(geometry, orientation)
+        scored = score_case(self.raw.name, expected.voxels, predicted, labels, geometry.spacing)
+        record = ValidatedCase(
+            scores=scored,
+            weights_digests=self.weights_digests,
+            prediction_digest=files.digest_file(self.prediction),
+            reference_digest=expected.digest,
+            previous_key=self.previous_key,
+        )
+        documents.write(self.record, record)
+        return scored

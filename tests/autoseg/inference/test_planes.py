@@ -5,7 +5,7 @@ from scipy.special import expit, softmax
 
 from autoseg.core.labels import Labels, Region
 from autoseg.inference.labelling import grid_axes
-from autoseg.inference.planes import entropy, interpolated_planes, voted_planes
+from autoseg.inference.planes import entropy, interpolated_planes, vote
 
 FIVE = Labels(names=("background", "a", "b", "c", "d"))
 NESTED = Labels(
@@ -46,7 +46,8 @@ def members_of(*logits):
     """Give the planes of each model's folds, (folds, K, planes, rows, columns)."""
     flat = [each.reshape(-1, *each.shape[2:]) for each in logits]
     planes = [[torch.from_numpy(each[:, z].copy()) for z in range(each.shape[1])] for each in flat]
-    return planes, [len(each) for each in logits]
+    folds = [len(each) for each in logits]
+    return [(members, folds) for members in zip(*planes, strict=True)]
 
 
 @pytest.mark.parametrize("labels", [FIVE, NESTED], ids=["labels", "regions"])
@@ -56,7 +57,7 @@ def test_folds_are_averaged_by_logits_and_models_by_probabilities(labels, naive)
     second = np.stack([naive.smooth_logits(*_split(shape), seed=seed) * 30 for seed in (4, 5)])
     to_probability = expit if labels.regions else (lambda logits: softmax(logits, axis=0))
     expected = (to_probability(first.mean(0)) + to_probability(second.mean(0))) / 2
-    planes = list(voted_planes(*members_of(first, second), labels))
+    planes = [vote(*each, labels) for each in members_of(first, second)]
     found = torch.stack([plane.probabilities for plane in planes], 1).numpy()
     np.testing.assert_allclose(found, expected, atol=1e-5)
     label_map = naive.expected_labels(labels, expected - 0.5 if labels.regions else expected)
@@ -75,8 +76,8 @@ def _split(shape):
 
 def test_one_fold_agrees_with_itself(naive):
     logits = naive.smooth_logits(5, (2, 6, 7))[None]
-    for plane in voted_planes(*members_of(logits), FIVE):
-        assert not plane.disagreement.any()
+    for each in members_of(logits):
+        assert not vote(*each, FIVE).disagreement.any()
 
 
 @pytest.mark.parametrize(

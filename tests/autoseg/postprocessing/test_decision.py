@@ -96,8 +96,8 @@ def test_what_helps_few_cases_may_be_luck():
 
 
 def test_the_volume_is_judged_on_the_fold_that_did_not_choose_it():
-    # Voxels of 2 mm3 in three folds: 3 mm3 part strays from the lesion of 2 voxels. In the other two
-    # they have 0.9 mm3, and 3 mm3 takes the lesion too. Which is better changes with the fold that
+    # Voxels of 2 mm3 in three folds: 3 mm3 parts strays from the lesion of 2 voxels. In the others
+    # they have 0.9 mm3, and 3 mm3 takes the lesion too. Which is better depends on the fold that
     # is left out, so what is chosen never suits the fold that is judged.
     cases = [
         replace(case(number, small=2), spacing=(2.0 if number % 5 < 3 else 0.9, 1.0, 1.0))
