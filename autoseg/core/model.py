@@ -73,6 +73,17 @@ class ModelDescription:
         return self.plan.configuration(self.configuration_name)
 
     @property
+    def mirror_axes(self) -> tuple[int, ...]:
+        """Axes of the patch that training and prediction mirror along."""
+        allowed = self.plan.patch_mirror_axes(self.configuration)
+        left_right = self.plan.patch_left_right(self.configuration)
+        if self.training.mirroring == "none":
+            return ()
+        if self.training.mirroring == "plan" or left_right is None:
+            return allowed
+        return tuple(axis for axis in allowed if axis == left_right)
+
+    @property
     def topology(self) -> Topology:
         """The geometry of the network, with the training's width."""
         return self.training.topology(self.configuration)

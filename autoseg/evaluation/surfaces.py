@@ -90,7 +90,7 @@ def surface_distance(
     References
     ----------
     Nikolov et al. 2021 (doi:10.2196/26151) on the area-weighted surface Dice; Podobnik and Vrtovec
-    2024 (doi:10.1016/j.media.2024.103399) on how implementations differ.
+    2024, Metrics Revolutions, on how implementations differ.
     """
     _check(reference, prediction, spacing, tolerance_mm)
     allowed = default_tolerance(spacing) if tolerance_mm is None else tolerance_mm

@@ -2,16 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from autoseg.core.errors import GeometryError, VoxelError
 from autoseg.core.labels import LabelMap
 from autoseg.core.model import ModelDescription
 from autoseg.execution.machine import inspect_machine
 from autoseg.inference.export import label_map_on_input_grid
+from autoseg.inference.given_array import check_array
 from autoseg.inference.predictor import OnTile, no_listener, predict_slabs
 from autoseg.inference.window import PreviousPrediction, Window
 from autoseg.inference.workplace import Workplace
@@ -46,24 +47,48 @@ class Model:
         first = () if self.previous is None else self.previous.stages
         return (*first, self.description.configuration_name)
 
+    @overload
     def predict(
         self,
-        array: npt.NDArray[np.generic],
-        spacing: Sequence[float],
+        array: npt.NDArray[Any],
+        spacing: Sequence[float] | None = None,
         *,
+        affine: npt.NDArray[np.floating] | None = None,
         where: str = "image",
         on_tile: OnTile = no_listener,
-    ) -> npt.NDArray[np.unsignedinteger]:
-        """Segment an image in memory; starts no process and writes no file.
+    ) -> LabelMap: ...
+    @overload
+    def predict(
+        self,
+        array: list[npt.NDArray[Any]],
+        spacing: Sequence[Sequence[float]] | None = None,
+        *,
+        affine: Sequence[npt.NDArray[np.floating]] | None = None,
+        where: str = "image",
+        on_tile: OnTile = no_listener,
+    ) -> list[LabelMap]: ...
+    def predict(
+        self,
+        array: Any,
+        spacing: Any = None,
+        *,
+        affine: Any = None,
+        where: str = "image",
+        on_tile: OnTile = no_listener,
+    ) -> LabelMap | list[LabelMap]:
+        """Segment an image in memory, or each of a list; starts no process and writes no file.
 
         Parameters
         ----------
-        array : (C, *spatial) or (*spatial) array
-            Raw intensities in the units of the training images, axes ``(z, y, x)`` in RAS+
-            orientation as `autoseg.io.images.read_image` gives them, in 2D ``(y, x)``. The channel
-            axis may be left out where there is one channel.
-        spacing : sequence of float
+        array : (C, *spatial) or (*spatial) array, or list of such
+            Raw intensities in the units of the training images. The channel axis may be left out
+            where there is one channel. With a spacing, axes are ``(z, y, x)`` in RAS+ orientation
+            as `autoseg.io.images.read_image` gives them, in 2D ``(y, x)``.
+        spacing : sequence of float, or list of such
             Voxel edges along the spatial axes, mm.
+        affine : (4, 4) array, or list of such
+            Instead of the spacing: from the voxel index along the spatial axes, which may then be
+            in any order, to RAS+ mm. nibabel's arrays and affines fit as they are.
         where : str
             Names the image in errors.
         on_tile : callable
@@ -71,23 +96,43 @@ class Model:
 
         Returns
         -------
-        (*spatial) array of uint8 or uint16
-            Value of every voxel's label, as files hold it.
+        (*spatial) array of uint8 or uint16, or list of such
+            Value of every voxel's label, as files hold it; axes as given.
 
         Raises
         ------
         GeometryError
-            If channels or axes are not those that the model was trained on, or a spacing is not
-            positive.
+            If channels or axes are not those that the model was trained on, a spacing is not
+            positive, or the affine places no voxels.
         VoxelError
             If the image holds NaN or infinity.
         """
-        plan = self.description.plan
-        image = _checked(array, spacing, len(self.description.dataset.channels), plan.axis_order)
-        threads = inspect_machine().cores
-        prepared = prepare_image(image, spacing, plan, self.stages, where=where, threads=threads)
-        labels = self.description.dataset.labels
-        return labels.to_file(self.segment_prepared(prepared, on_tile=on_tile))
+        if isinstance(array, list):
+            count = len(array)
+            places = zip(array, spacing or [None] * count, affine or [None] * count, strict=True)
+            return [
+                self.predict(each, edges, affine=matrix, where=f"{where} {n}", on_tile=on_tile)
+                for n, (each, edges, matrix) in enumerate(places)
+            ]
+        plan, dataset = self.description.plan, self.description.dataset
+        given = check_array(
+            array,
+            spacing,
+            affine,
+            channels=len(dataset.channels),
+            axes=len(plan.axis_order),
+            orientation=plan.orientation,
+        )
+        prepared = prepare_image(
+            given.voxels,
+            given.spacing,
+            plan,
+            self.stages,
+            where=where,
+            threads=inspect_machine().cores,
+        )
+        label_map = self.segment_prepared(prepared, on_tile=on_tile)
+        return given.back(dataset.labels.to_file(label_map))
 
     def segment(
         self,
@@ -135,7 +180,7 @@ class Model:
     ) -> Iterator[Tensor]:
         """Yield the logits of a preprocessed image; see `predict_slabs`."""
         description, configuration = self.description, self.description.configuration
-        axes = description.plan.patch_mirror_axes(configuration) if self.mirror else ()
+        axes = description.mirror_axes if self.mirror else ()
         window = Window(tile=configuration.patch_size, mirror_axes=axes)
         guide = None
         if previous is not None:
@@ -169,28 +214,3 @@ class Model:
         coarse = self.previous.segment_prepared(prepared, on_tile=on_tile)
         threads = inspect_machine().cores
         return resample_reference(coarse, prepared.grid, plan, configuration, threads=threads)
-
-
-def _checked(
-    array: npt.NDArray[np.generic],
-    spacing: Sequence[float],
-    channels: int,
-    axis_order: Sequence[int],
-) -> npt.NDArray[np.float32]:
-    image = np.asarray(array, dtype=np.float32)
-    if image.ndim == len(axis_order) and channels == 1:
-        image = image[None]
-    if image.ndim != len(axis_order) + 1 or len(image) != channels:
-        raise GeometryError(
-            f"image: shape {np.shape(array)} does not fit the model, which takes {channels} "
-            f"channel(s) and {len(axis_order)} spatial axes",
-            rule="E-MODEL-60",
-        )
-    if len(spacing) != len(axis_order) or min(spacing) <= 0:
-        raise GeometryError(
-            f"image: spacing {tuple(spacing)} must be {len(axis_order)} positive numbers, mm"
-        )
-    if not np.isfinite(image).all():
-        count = int(image.size - np.isfinite(image).sum())
-        raise VoxelError(f"image: {count} voxels are NaN or infinite; none may be", rule="E-VAL-28")
-    return image

@@ -91,7 +91,7 @@ class FoldSetup:
             patch_size=configuration.patch_size,
             foreground_fraction=config.foreground_fraction,
             policy=policy_named(config.augmentation) if training else NONE,
-            mirror_axes=description.plan.patch_mirror_axes(configuration),
+            mirror_axes=description.mirror_axes,
             inside_only=tuple(
                 scheme.inside_nonzero_only for scheme in description.plan.normalization
             ),

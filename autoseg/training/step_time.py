@@ -168,7 +168,7 @@ def _facts(description: ModelDescription) -> tuple[object, ...]:
         (load.batch_size, *load.patch_size),
         (description.channels_in, description.previous_labels, description.dataset.labels.channels),
         (config.optimizer, config.augmentation, config.validation_steps, config.steps_per_epoch),
-        description.plan.patch_mirror_axes(configuration),
+        description.mirror_axes,
         [scheme.inside_nonzero_only for scheme in description.plan.normalization],
     )
 

@@ -162,7 +162,7 @@ def measure_augmentation_s(description: ModelDescription) -> float:
     float
         Mean over `DRAWS` patches of at most `AUGMENTED_VOXELS`, scaled to the batch.
     """
-    plan, channels = description.plan, len(description.dataset.channels)
+    channels = len(description.dataset.channels)
     whole = whole_step(description)
     loads = smaller_workloads(replace(whole, batch_size=1), description.topology.divisor)
     load = _largest(loads, AUGMENTED_VOXELS)
@@ -174,7 +174,7 @@ def measure_augmentation_s(description: ModelDescription) -> float:
             policy_named(description.training.augmentation),
             load.patch_size,
             channels,
-            plan.patch_mirror_axes(description.configuration),
+            description.mirror_axes,
             description.previous_labels,
         )
         shape = drawn.source_shape(load.patch_size)
@@ -187,7 +187,9 @@ def measure_augmentation_s(description: ModelDescription) -> float:
             inside,
             drawn,
             load.patch_size,
-            inside_only=tuple(scheme.inside_nonzero_only for scheme in plan.normalization),
+            inside_only=tuple(
+                scheme.inside_nonzero_only for scheme in description.plan.normalization
+            ),
             previous=labels if description.previous_labels else None,
         )
         spent_s += perf_counter() - began

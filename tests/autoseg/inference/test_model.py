@@ -305,3 +305,55 @@ def test_a_second_stage_without_its_own_first_stage_is_refused(cascade_on_disk):
     first.rename(first.with_name("gone"))
     with pytest.raises(UsageError, match="its first stage cannot be read"):
         read_model(second, CPU)
+
+
+@pytest.mark.parametrize("codes", ["RAS", "LPS", "PIR", "SLA"])
+def test_an_affine_says_how_the_array_lies(codes, model_of, phantom):
+    import nibabel as nib
+
+    model, canonical = model_of(Threshold()), phantom()
+    expected = model.predict(canonical, SPACING)
+    # (z, y, x) of the reader are (x, y, z) of nibabel, backwards.
+    stored = nib.Nifti1Image(canonical[0].T, np.diag([*SPACING[::-1], 1.0]))
+    turned = stored.as_reoriented(
+        nib.orientations.ornt_transform(
+            nib.orientations.axcodes2ornt("RAS"), nib.orientations.axcodes2ornt(codes)
+        )
+    )
+    found = model.predict(np.asarray(turned.dataobj), affine=turned.affine)
+    assert found.shape == turned.shape
+    back = nib.Nifti1Image(found, turned.affine)
+    np.testing.assert_array_equal(nib.as_closest_canonical(back).dataobj, expected.T)
+    assert expected.any()
+
+
+def test_lists_of_arrays_give_lists_of_masks(model_of, phantom):
+    model, image = model_of(Threshold()), phantom()
+    first, second = model.predict([image, image[:, 3:, :, 1:]], [SPACING, SPACING])
+    np.testing.assert_array_equal(first, model.predict(image, SPACING))
+    assert second.shape == (22, 20, 9)
+    affine = np.diag([4.0, 1.5, 1.0, 1.0])
+    (third,) = model.predict([image[0].T], affine=[affine])
+    np.testing.assert_array_equal(third, first.T)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "needs either its spacing or its affine, and not both"),
+        ({"spacing": SPACING, "affine": np.eye(4)}, "needs either its spacing or its affine"),
+        ({"affine": np.eye(3)}, r"an affine of shape \(3, 3\) does not fit 3 spatial axes"),
+        ({"affine": np.diag([1, 1, 0, 1.0])}, "image"),
+    ],
+)
+def test_an_image_without_a_place_is_refused(options, message, model_of, phantom):
+    with pytest.raises(GeometryError, match=message):
+        model_of(Threshold()).predict(phantom(), **options)
+
+
+def test_a_second_image_of_a_list_is_named(model_of, phantom):
+    model, image = model_of(Threshold()), phantom()
+    wrong = image.copy()
+    wrong[0, 3, 4, 1] = np.nan
+    with pytest.raises(VoxelError, match="1 voxels are NaN or infinite"):
+        model.predict([image, wrong], [SPACING, SPACING])
