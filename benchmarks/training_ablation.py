@@ -18,15 +18,14 @@ from commands import empty_folder, run_autoseg
 
 VARIANTS: Final = {
     "fast": "",
-    "no average": "--average-decay 0",
-    "sgd": "--optimizer sgd",
-    "polynomial": "--schedule polynomial",
-    "one cycle": "--schedule one_cycle",
-    "no warmup": "--warmup-fraction 0",
+    "mirrored as planned": "--mirroring plan",
     "plan's batch": "--batch-voxels 1000000000",
     "plan's width": "--width-fraction 1",
     "full augmentation": "--augmentation full",
-    "no augmentation": "--augmentation none",
+    "sgd": "--optimizer sgd",
+    "polynomial": "--schedule polynomial",
+    "one cycle": "--schedule one_cycle",
+    "no average": "--average-decay 0",
 }
 """Options of each variant, over the preset's."""
 

@@ -18,9 +18,16 @@ from autoseg.io.raw.bids import read_bids
 from autoseg.io.raw.channel_files import channel_groups, same_family
 from autoseg.io.raw.described import read_described
 from autoseg.io.raw.layouts import RawDataset, channel_problems, own_names
+from autoseg.io.raw.listed_images import listed_images
 from autoseg.io.raw.listing import look_alike_files, look_alikes, stem, unsafe_names
 from autoseg.io.raw.manifest import read_manifest
-from autoseg.io.raw.places import BIDS_JSON, DATASET_JSON, description_in, raw_dataset_at
+from autoseg.io.raw.places import (
+    BIDS_JSON,
+    DATASET_JSON,
+    MANIFEST_ENDINGS,
+    description_in,
+    raw_dataset_at,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +178,8 @@ def images_for_prediction(source: Path, description: DatasetDescription) -> tupl
     source : Path
         A file, or a folder of files: ``case_0000.nii.gz``, ``case_0001.nii.gz`` ... with one file
         per channel, or one file per case, which then holds all channels. Or a folder of DICOM
-        slices, or one of such folders.
+        slices, or one of such folders. Or a manifest that lists them; see
+        `autoseg.io.raw.listed_images`.
     description : DatasetDescription
         Channels and format that the model was trained on.
 
@@ -199,6 +207,11 @@ def images_for_prediction(source: Path, description: DatasetDescription) -> tupl
             f"{source}: there is no such file or folder",
             hint="give the folder of the images to segment, or one image",
         )
+    if source.is_file() and source.suffix.lower() in MANIFEST_ENDINGS:
+        listed, faults = listed_images(source, description)
+        if faults or not listed:
+            raise _refused(f"{source}: the images have", faults or (_lists_nothing(source),))
+        return listed
     folder = (source if source.is_dir() else source.parent).absolute()
     names = own_names(source) if source.is_dir() else [source.name]
     series = _series(folder, names) if source.is_dir() else []
@@ -233,6 +246,10 @@ def images_for_prediction(source: Path, description: DatasetDescription) -> tupl
             hint="give the folder of the images to segment, or one image",
         )
     return cases
+
+
+def _lists_nothing(source: Path) -> DatasetError:
+    return DatasetError(f"{source}: lists 0 cases, needed is at least 1", rule="E-SET-47")
 
 
 def _series(folder: Path, names: Sequence[str]) -> list[Path]:

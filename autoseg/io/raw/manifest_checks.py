@@ -37,8 +37,10 @@ def list_entries(entries: Sequence[Entry], rules: Rules, exclude: frozenset[str]
         faults = list(_faults(entry, rules))
         problems += [fault.about(entry.case, file=fault.file or rules.where) for fault in faults]
         if not faults:
-            cases.append(_case(entry, rules.labels))
-    problems += [*_twice(chosen, rules.where), *_without_patient(chosen, rules.where)]
+            cases.append(_case(entry, rules))
+    problems += _twice(chosen, rules.where)
+    if rules.needs_segmentation:
+        problems += _without_patient(chosen, rules.where)
     return Listing(
         cases=tuple(sorted(cases, key=lambda case: case.name)),
         file_ending=rules.ending,
@@ -47,15 +49,21 @@ def list_entries(entries: Sequence[Entry], rules: Rules, exclude: frozenset[str]
     )
 
 
-def _case(entry: Entry, labels: Labels) -> Case:
+def _case(entry: Entry, rules: Rules) -> Case:
     """Return the case of an entry without faults."""
+    if not rules.needs_segmentation:
+        return Case(name=entry.case, images=_images(entry))
     return Case(
         name=str(entry.name.value),
-        images=tuple(str(Path(str(cell.value))) for cell in entry.images),
+        images=_images(entry),
         segmentation=str(Path(str(entry.segmentation.value))),
         patient=str(entry.patient.value) if entry.patient.value else None,
-        label_values=_label_values(entry, labels),
+        label_values=_label_values(entry, rules.labels),
     )
+
+
+def _images(entry: Entry) -> tuple[str, ...]:
+    return tuple(str(Path(str(cell.value))) for cell in entry.images)
 
 
 def _faults(entry: Entry, rules: Rules) -> Iterator[AutosegError]:
@@ -63,10 +71,13 @@ def _faults(entry: Entry, rules: Rules) -> Iterator[AutosegError]:
     checks: list[tuple[Callable[[Cell, Rules], None], Cell]] = [
         (_check_name, entry.name),
         *((_check_image, cell) for cell in entry.images),
-        (_check_segmentation, entry.segmentation),
-        (_check_patient, entry.patient),
-        *((_check_value, cell) for _, cell in entry.labels),
     ]
+    if rules.needs_segmentation:
+        checks += [
+            (_check_segmentation, entry.segmentation),
+            (_check_patient, entry.patient),
+            *((_check_value, cell) for _, cell in entry.labels),
+        ]
     sound = True
     for check, cell in checks:
         try:
@@ -82,14 +93,15 @@ def _faults(entry: Entry, rules: Rules) -> Iterator[AutosegError]:
             hint="list one file per channel, or one file that holds all of them",
         )
     if sound:
-        yield from _label_faults(entry, rules)
+        yield from _label_faults(entry, rules) if rules.needs_segmentation else ()
         yield from _same_file(entry, rules)
 
 
 def _same_file(entry: Entry, rules: Rules) -> Iterator[AutosegError]:
     """Yield an error if a file is listed twice in an entry: one of the two was meant otherwise."""
     places: dict[Path, Cell] = {}
-    for cell in (*entry.images, entry.segmentation):
+    segmentation = (entry.segmentation,) if rules.needs_segmentation else ()
+    for cell in (*entry.images, *segmentation):
         path = (rules.folder / str(cell.value)).resolve()
         if path in places:
             yield DatasetError(

@@ -61,6 +61,8 @@ class Rules:
     """Labels of the dataset."""
     ending: str
     """Ending of predictions."""
+    needs_segmentation: bool = True
+    """Whether cases have segmentations; where they need none, those that they have do not count."""
 
 
 def shared_ending(paths: Iterable[str]) -> str:

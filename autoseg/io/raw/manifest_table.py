@@ -93,7 +93,7 @@ class Table:
             )
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path, *, needs_segmentation: bool = True) -> Table:
     """Read a manifest's table.
 
     Parameters
@@ -101,6 +101,8 @@ def read_table(path: Path) -> Table:
     path : Path
         UTF-8 text, with or without a byte order mark; cells lie between commas, semicolons or
         tabs, whichever the header has most of.
+    needs_segmentation : bool
+        Whether there has to be a column of segmentations.
 
     Raises
     ------
@@ -113,7 +115,7 @@ def read_table(path: Path) -> Table:
     """
     header, *rows = read_rows(path) or [Row(number=1, cells=())]
     columns = tuple(map(_tidy, header.cells))
-    _check_columns(columns, str(path))
+    _check_columns(columns, str(path), _NEEDED if needs_segmentation else _NEEDED[:1])
     return Table(path=path, columns=columns, rows=tuple(rows))
 
 
@@ -166,7 +168,7 @@ def _trimmed(line: Sequence[str]) -> tuple[str, ...]:
     return tuple(cells)
 
 
-def _check_columns(columns: Sequence[str], where: str) -> None:
+def _check_columns(columns: Sequence[str], where: str, needed: Sequence[str]) -> None:
     read = [column for column in columns if not column.startswith(_COMMENT)]
     allowed = (*_PLAIN, "image:<channel>", "label:<name>")
     unknown = [column for column in read if not _is_known(column)]
@@ -179,12 +181,12 @@ def _check_columns(columns: Sequence[str], where: str) -> None:
     twice = [column for column, count in Counter(read).items() if count > 1]
     if twice:
         refuse(where, f"columns {twice} occur more than once", "keep one of them")
-    lacking = [column for column in _NEEDED if column not in read]
+    lacking = [column for column in needed if column not in read]
     if lacking:
         refuse(
             where,
             f"columns {', '.join(lacking)} are missing; the header has {list(columns)}",
-            f"begin the file with a line such as {','.join((_NEEDED[0], _IMAGE, _NEEDED[1]))}",
+            f"begin the file with a line such as {','.join((needed[0], _IMAGE, *needed[1:]))}",
         )
     if (_IMAGE in read) == any(column.startswith(_CHANNEL) for column in read):
         refuse(

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -242,3 +244,57 @@ def test_the_previous_prediction_is_a_channel_per_label_behind_the_image(shape, 
     logits = predict_logits(place_of([Stub(lambda x: x)]), image, window, previous=previous)
     expected = np.concatenate([image, *([label_map == k] for k in (1, 2, 3))])
     np.testing.assert_allclose(logits, expected, rtol=0, atol=2e-6)
+
+
+def test_tiles_of_constant_content_are_computed_once_and_used_again():
+    image = image_of(2, 12, 16, 40)
+    image[:, :, :, 14:] = [[[[-1.0]]], [[[3.0]]]]  # air, whose channels differ
+    factor = slope_of((4, 8, 6))
+    network = Stub(lambda x: x.cumsum(2) * torch.from_numpy(factor))
+    logits = predict([network], image, (4, 8, 6), mirror_axes=(0, 2))
+    tiles = [starts(n, t) for n, t in zip((12, 16, 40), (4, 8, 6), strict=True)]
+    in_air = sum(start >= 14 for start in tiles[2])
+    varied = len(tiles[0]) * len(tiles[1]) * (len(tiles[2]) - in_air)
+    assert in_air > 3
+    assert len(network.batches) == 4 * (varied + 1)  # four views of each, one tile of air
+    # The same where no two tiles are alike to the last bit.
+    noise = image_of(2, 12, 16, 40, seed=5) * 1e-6
+    np.testing.assert_allclose(
+        logits, predict([network], image + noise, (4, 8, 6), mirror_axes=(0, 2)), atol=1e-3
+    )
+
+
+def test_another_constant_is_computed_anew():
+    image = np.zeros((1, 4, 8, 60), np.float32)
+    image[..., 30:] = 2.0
+    network = Stub(lambda x: x)
+    logits = predict([network], image, (4, 8, 10))
+    np.testing.assert_allclose(logits, image, atol=1e-6)
+    # 0 throughout, two tiles across the border, 2 throughout.
+    assert sum(network.batches) < len(starts(60, 10))
+
+
+def test_slabs_follow_each_other_with_one_plane_in_common():
+    image = image_of(1, 17, 9, 12)
+    slabs = [
+        slab.clone()
+        for slab in predict_slabs(
+            place_of([Stub(lambda x: x)]), image, Window(tile=(6, 8, 8), mirror_axes=())
+        )
+    ]
+    assert [slab.shape[1] for slab in slabs] == [3, 4, 3, 4, 7]  # tiles start at 0, 3, 6, 8, 11
+    joined = torch.cat([slab[:, min(n, 1) :] for n, slab in enumerate(slabs)], dim=1)
+    np.testing.assert_allclose(joined, image, atol=1e-6)
+    for before, after in pairwise(slabs):
+        assert torch.equal(before[:, -1], after[:, 0])
+
+
+def test_folds_apart_stand_behind_each_other():
+    image = image_of(2, 9, 14)
+    networks = [Stub(lambda x: x), Stub(lambda x: 4 * x - 3)]
+    slabs = predict_slabs(
+        place_of(networks), image, Window(tile=(8, 8), mirror_axes=(1,)), folds_apart=True
+    )
+    parts = [slab[:, min(n, 1) :].clone() for n, slab in enumerate(slabs)]
+    found = torch.cat(parts, dim=1).numpy()
+    np.testing.assert_allclose(found, np.concatenate((image, 4 * image - 3)), atol=1e-5)
