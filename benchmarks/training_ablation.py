@@ -18,7 +18,7 @@ from commands import empty_folder, run_autoseg
 
 VARIANTS: Final = {
     "fast": "",
-    "mirrored as planned": "--mirroring plan",
+    "mirrored as planned": "--mirrored plan",
     "plan's batch": "--batch-voxels 1000000000",
     "plan's width": "--width-fraction 1",
     "full augmentation": "--augmentation full",

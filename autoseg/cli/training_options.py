@@ -30,7 +30,7 @@ _FIELDS: Final[dict[str, tuple[Any, str]]] = {
     "warmup_fraction": (float, "Share of the training in which the rate rises, 0 to below 1."),
     "average_decay": (float, "Decay per step of the average of the weights; 0 keeps none."),
     "augmentation": (click.Choice(get_args(Augmentation)), "Random changes of patches."),
-    "mirroring": (click.Choice(get_args(MirrorAxes)), "Axes that patches are mirrored along."),
+    "mirrored": (click.Choice(get_args(MirrorAxes)), "Axes that patches are mirrored along."),
     "batch_voxels": (int, "Voxels of patches per step that the batch is cut down to."),
     "width_fraction": (float, "Channels of every stage, as a share of the plan's."),
 }

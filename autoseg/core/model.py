@@ -77,9 +77,9 @@ class ModelDescription:
         """Axes of the patch that training and prediction mirror along."""
         allowed = self.plan.patch_mirror_axes(self.configuration)
         left_right = self.plan.patch_left_right(self.configuration)
-        if self.training.mirroring == "none":
+        if self.training.mirrored == "none":
             return ()
-        if self.training.mirroring == "plan" or left_right is None:
+        if self.training.mirrored == "plan" or left_right is None:
             return allowed
         return tuple(axis for axis in allowed if axis == left_right)
 

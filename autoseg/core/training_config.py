@@ -59,7 +59,7 @@ class TrainingConfig:
     """Share of a batch's patches that are centered on foreground."""
     gradient_norm: float = 12.0
     """Gradients are scaled down to this norm."""
-    mirroring: MirrorAxes = "plan"
+    mirrored: MirrorAxes = "plan"
     """Axes that patches are mirrored along, in training and prediction: all that the plan allows,
     of these only left-right (all of them where no axis has that name), or none."""
     mirror_prediction: bool = True
@@ -106,7 +106,7 @@ class TrainingConfig:
             f"{self.optimizer} {self.learning_rate:g} {self.schedule}",
             averaged,
             f"{self.augmentation} augmentation",
-            f"mirrored {self.mirroring.replace('_', '-')}" if self.mirroring != "plan" else "",
+            f"mirrored {self.mirrored.replace('_', '-')}" if self.mirrored != "plan" else "",
             *self.transforms,
             f"patience {self.patience}" if self.patience else "",
             f"width {self.width_fraction:g}" if self.width_fraction != 1 else "",
@@ -162,7 +162,7 @@ PRESETS: Final[dict[str, TrainingConfig]] = {
         batch_voxels=200_000,
         width_fraction=0.5,
         augmentation="light",
-        mirroring="left_right",
+        mirrored="left_right",
     ),
 }
 """``full`` is nnU-Net's recipe; ``standard`` a quarter of it; ``fast`` is made for a CPU. All keep
@@ -228,6 +228,6 @@ _REASONS: Final = {
     "batch_voxels": "on a CPU more steps help more than larger batches",
     "width_fraction": "a narrower network makes more steps in the same time",
     "augmentation": "interpolating every patch costs a CPU more than it gains in so few steps",
-    "mirroring": "upside down or front to back no body lies; so few steps are better spent",
+    "mirrored": "upside down or front to back no body lies; so few steps are better spent",
 }
 """Why a preset changes a value; lengths that are not here are the user's."""

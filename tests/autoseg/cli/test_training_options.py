@@ -33,9 +33,9 @@ def test_the_list_of_names_is_that_of_the_options():
     ("arguments", "expected"),
     [
         pytest.param((), ["full", 1000, None, 250, 1.0, 0], id="nothing"),
-        pytest.param(("--preset", "fast"), ["fast", 60, None, 50, 0.5, 0], id="preset"),
+        pytest.param(("--preset", "fast"), ["fast", 60, None, 100, 0.5, 0], id="preset"),
         pytest.param(
-            ("--preset", "fast", "--max-hours", "2"), ["fast", None, 120.0, 50, 0.5, 0], id="hours"
+            ("--preset", "fast", "--max-hours", "2"), ["fast", None, 120.0, 100, 0.5, 0], id="hours"
         ),
         pytest.param(
             ("--max-minutes", "12", "--seed", "3"), ["full", None, 12.0, 250, 1.0, 3], id="minutes"

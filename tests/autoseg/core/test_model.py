@@ -28,7 +28,7 @@ def described(plan_of, configuration_of):
             ),
             plan=plan,
             configuration_name=plan.names[0],
-            training=replace(PRESETS["full"], mirroring=mirroring),
+            training=replace(PRESETS["full"], mirrored=mirroring),
             decisions=(),
         )
 
@@ -59,4 +59,4 @@ def test_a_training_mirrors_what_the_plan_allows_or_less(mirroring, options, exp
 def test_titles_say_that_less_is_mirrored():
     config = PRESETS["full"]
     assert "mirrored" not in config.title
-    assert "mirrored left-right" in replace(config, mirroring="left_right").title
+    assert "mirrored left-right" in replace(config, mirrored="left_right").title

@@ -37,6 +37,7 @@ from autoseg.core.network_spec import Style
 from autoseg.core.plan import Configuration, Decision, Normalization, Plan, Topology
 from autoseg.core.repair_report import LeftOut, MendedCase, RepairReport
 from autoseg.core.training_config import preset
+from autoseg.evaluation.comparison import Interval
 from autoseg.evaluation.lesions import LesionDetection
 from autoseg.evaluation.overlap import Overlap
 from autoseg.evaluation.scoring import CaseScores
@@ -44,9 +45,13 @@ from autoseg.evaluation.summary import LabelSummary, Summary
 from autoseg.evaluation.surfaces import SurfaceDistance
 from autoseg.io import documents
 from autoseg.io.formats.tiff_sidecar import Sidecar
+from autoseg.io.probabilities import ProbabilityRecord
 from autoseg.io.store import StoredCase, StoredPrediction
 from autoseg.pipeline.prediction import PredictedCase, PredictionManifest
 from autoseg.pipeline.traced_steps import TracedStep, TracedSteps
+from autoseg.postprocessing.decision import Trial
+from autoseg.postprocessing.rules import Rule
+from autoseg.selection import Candidate, Member, Selection
 from autoseg.training.augmentation.policy import Policy
 from autoseg.training.checkpoint import Checkpoint
 from autoseg.training.compute import Compute
@@ -155,6 +160,7 @@ GEOMETRY = Geometry(
     file_axes=(2, 0, 1),
     reversed_axes=(False, True, False),
 )
+RULE = Rule(kind="largest_component", structure="liver", labels=(1,))
 ROOTS = (
     PLAN,
     PlannerBudget(
@@ -340,8 +346,39 @@ ROOTS = (
                 output_digest="01",
                 weights_digests=("cd",),
                 mirror=True,
+                rules=(RULE,),
             ),
         ),
+    ),
+    ProbabilityRecord(
+        case="a",
+        geometry=GEOMETRY,
+        output_ending=".nii.gz",
+        labels=Labels(names=("background", "liver")),
+        digest="ab",
+    ),
+    Selection(
+        autoseg_version="0.1.0",
+        dataset="Task04_Hippocampus",
+        plan="default",
+        cases=("a", "b"),
+        candidates=(
+            Candidate(
+                members=(
+                    Member(
+                        configuration="2d", run="default", folds=(0, 1), weights_digests=("a", "b")
+                    ),
+                ),
+                networks=1,
+                mean_dice=0.75,
+                interval=Interval(low=0.7, high=0.8),
+                difference=0.0,
+                probability=1.0,
+            ),
+        ),
+        chosen=0,
+        reason="2d is the only candidate",
+        trials=(Trial(rule=RULE, gain=0.125, probability=0.01, harmed=("liver",), kept=False),),
     ),
     Checkpoint(
         digest="ab" * 32,

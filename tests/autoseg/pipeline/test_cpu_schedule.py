@@ -53,7 +53,7 @@ def test_each_preset_takes_its_steps_times_their_time(usual):
     assert recipes == [
         ("full", 250_000, 32, 36.0, 2500.0),  # 1000 epochs of 250 steps, 100 steps per hour
         ("standard", 62_500, 32, 36.0, 625.0),
-        ("fast", 3000, 16, 7.2, 6.0),
+        ("fast", 6000, 16, 7.2, 12.0),
     ]
 
 
