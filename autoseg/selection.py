@@ -8,14 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from autoseg.core.errors import UsageError
+from autoseg.core.errors import DocumentError, UsageError
 from autoseg.core.geometry import STRICT
 from autoseg.evaluation.comparison import (
+    LEAST_CASES,
     SIGNIFICANT,
     Floats,
     Interval,
     bootstrap_interval,
-    case_differences,
+    case_contributions,
     mean_dice,
     paired_test,
 )
@@ -71,9 +72,10 @@ class Candidate:
     interval: Interval
     """Where that lies in 95 of 100 draws of as many cases."""
     difference: float
-    """Mean difference of the cases' Dice from the best candidate's; 0 of the best."""
+    """Mean difference of its Dice from the best candidate's; 0 of the best. A structure that one
+    of both rightly leaves empty counts as 1, so it may differ from that of the means."""
     probability: float
-    """Of so large a difference by chance, 0 to 1; 1 of the best."""
+    """How often chance alone gives so large a difference, 0 to 1; 1 of the best."""
 
     @property
     def title(self) -> str:
@@ -83,7 +85,7 @@ class Candidate:
     @property
     def is_within_noise(self) -> bool:
         """Whether the best may be better by chance alone."""
-        return self.probability >= SIGNIFICANT
+        return self.difference >= 0 or self.probability >= SIGNIFICANT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +115,7 @@ class Selection:
 
     def __post_init__(self) -> None:
         if not 0 <= self.chosen < len(self.candidates):
-            raise UsageError(
+            raise DocumentError(
                 f"selection: candidate {self.chosen} is chosen of {len(self.candidates)}"
             )
 
@@ -140,8 +142,8 @@ def rank(contenders: Sequence[Contender]) -> tuple[Candidate, ...]:
     known = [(value, each) for value, each in scored if value is not None]
     if not known:
         raise UsageError(
-            "selection: no trained model has a validated case that holds a label",
-            hint="train one: autoseg train 3d_fullres 0",
+            "selection: no validated case holds a label, in its reference or in a prediction",
+            hint="validate other folds: autoseg train 3d_fullres 1",
         )
     ordered = sorted(known, key=lambda pair: -pair[0])
     best = ordered[0][1]
@@ -149,7 +151,7 @@ def rank(contenders: Sequence[Contender]) -> tuple[Candidate, ...]:
 
 
 def _candidate(value: float, contender: Contender, best: Contender) -> Candidate:
-    differences = case_differences(best.table, contender.table)
+    contributions = case_contributions(best.table, contender.table)
     interval = bootstrap_interval(contender.table)
     assert interval is not None  # there is a mean
     return Candidate(
@@ -157,23 +159,26 @@ def _candidate(value: float, contender: Contender, best: Contender) -> Candidate
         networks=contender.networks,
         mean_dice=value,
         interval=interval,
-        difference=float(differences.mean()) if differences.size else 0.0,
-        probability=paired_test(differences),
+        difference=float(contributions.sum()),
+        probability=paired_test(contributions),
     )
 
 
-def choose(candidates: Sequence[Candidate]) -> tuple[int, str]:
+def choose(candidates: Sequence[Candidate], cases: int) -> tuple[int, str]:
     """Return which of the ranked candidates to take, and why.
 
     The simplest of those within noise of the best, that with the fewest networks; of equally
-    simple ones the better.
+    simple ones the better. Of fewer than `LEAST_CASES` cases, which tell no noise, the best.
     """
+    best = candidates[0]
+    if len(candidates) == 1:
+        return 0, f"{best.title} is the only candidate"
+    if cases < LEAST_CASES:
+        return 0, f"{best.title} is the best on {cases} cases, too few to tell it from chance"
     close = [number for number, each in enumerate(candidates) if each.is_within_noise]
     chosen = min(close, key=lambda number: (candidates[number].networks, number))
-    best, taken = candidates[0], candidates[chosen]
+    taken = candidates[chosen]
     if chosen == 0:
-        if len(candidates) == 1:
-            return chosen, f"{taken.title} is the only candidate"
         return chosen, f"{taken.title} is the best of {len(candidates)} candidates"
     return chosen, (
         f"{taken.title} is simpler than {best.title}, the best, whose Dice is "

@@ -81,7 +81,7 @@ def command(
         chosen = Chosen(models=tuple(ModelChoice(folder=each) for each in models), rules=())
     else:
         folder = find_planned_dataset(find_workspace(workspace), dataset)
-        chosen = chosen_models(folder, plan)
+        chosen = chosen_models(folder, plan, folds)
         names = " and ".join(str(each.folder) for each in chosen.models)
         progress.note(f"dataset {folder.name}, model {names} ({chosen.reason})")
     manifest = predict(

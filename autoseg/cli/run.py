@@ -94,13 +94,13 @@ def command(
                 f"{name}/{fold}": to_json(summary)
                 for (name, fold), summary in result.summaries.items()
             },
-            "selection": to_json(result.selection),
+            "selection": result.selection and to_json(result.selection),
         },
         "\n".join(
             [
                 *fold_table(result.summaries),
                 "",
-                selection_text(result.selection),
+                *([selection_text(result.selection)] if result.selection else []),
                 f"models: {result.dataset.path / 'models'}",
             ]
         ),

@@ -76,11 +76,11 @@ class ModelDescription:
     def mirror_axes(self) -> tuple[int, ...]:
         """Axes of the patch that training and prediction mirror along."""
         allowed = self.plan.patch_mirror_axes(self.configuration)
-        left_right = self.plan.patch_left_right(self.configuration)
         if self.training.mirrored == "none":
             return ()
-        if self.training.mirrored == "plan" or left_right is None:
+        if self.training.mirrored == "plan" or not self.plan.names_sides:
             return allowed
+        left_right = self.plan.patch_left_right(self.configuration)
         return tuple(axis for axis in allowed if axis == left_right)
 
     @property

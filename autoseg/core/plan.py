@@ -253,14 +253,19 @@ class Plan:
         missing = len(self.axis_order) - configuration.ndim
         return tuple(axis - missing for axis in self.mirror_axes if axis >= missing)
 
-    def patch_left_right(self, configuration: Configuration) -> int | None:
-        """Return the axis of a configuration's patch that runs from left to right.
+    @property
+    def names_sides(self) -> bool:
+        """Whether it is known which axis runs from left to right.
 
-        None where images keep the axes of their files, which may lie in any way, where they are
-        2D, and where the patch lacks that axis.
+        It is not for pictures, nor where images keep the axes of their files.
         """
-        if self.orientation != "canonical" or len(self.axis_order) < 3:
-            return None
+        return self.orientation == "canonical" and len(self.axis_order) == 3
+
+    def patch_left_right(self, configuration: Configuration) -> int | None:
+        """Return the axis of a configuration's patch that runs from left to right, if it has it.
+
+        Only where the plan `names_sides`.
+        """
         axis = self.axis_order.index(2) - (len(self.axis_order) - configuration.ndim)
         return axis if axis >= 0 else None
 

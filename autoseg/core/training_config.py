@@ -61,7 +61,7 @@ class TrainingConfig:
     """Gradients are scaled down to this norm."""
     mirrored: MirrorAxes = "plan"
     """Axes that patches are mirrored along, in training and prediction: all that the plan allows,
-    of these only left-right (all of them where no axis has that name), or none."""
+    of these only left-right (all of them where no axis has that name, as in pictures), or none."""
     mirror_prediction: bool = True
     """Whether prediction averages over mirrored images."""
     seed: int = 0

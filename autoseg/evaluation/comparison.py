@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +20,8 @@ EXACT_CASES: Final = 13
 """Differences up to which all sign changes are tried, 2^13."""
 SIGNIFICANT: Final = 0.05
 """Probability of a difference by chance below which it counts."""
-_CHUNK: Final = 1000
-"""Resamples that are worked on at a time."""
+LEAST_CASES: Final = 6
+"""Cases below which no difference can count: all of 5 in one direction are so in 2 of 32 draws."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,9 @@ def dice_table(cases: Sequence[CaseScores]) -> Floats:
 
 def mean_dice(table: Floats) -> float | None:
     """Return the mean over structures of their means over cases; None where nothing counts."""
-    value = _means(table[None])[0]
+    there = ~np.isnan(table)
+    sums = np.where(there, table, 0).sum(axis=0, keepdims=True)
+    value = _means(sums, there.sum(axis=0, keepdims=True))[0]
     return None if np.isnan(value) else float(value)
 
 
@@ -61,12 +63,11 @@ def bootstrap_interval(table: Floats, *, seed: int = 0) -> Interval | None:
     """
     if not len(table):
         return None
-    rng = np.random.default_rng(seed)
-    drawn = [
-        _means(table[rng.integers(len(table), size=(_CHUNK, len(table)))])
-        for _ in range(RESAMPLES // _CHUNK)
-    ]
-    values = np.concatenate(drawn)
+    there = ~np.isnan(table)
+    drawn = np.random.default_rng(seed).multinomial(
+        len(table), np.full(len(table), 1 / len(table)), size=RESAMPLES
+    )
+    values = _means(drawn @ np.where(there, table, 0.0), drawn @ there.astype(np.int64))
     values = values[~np.isnan(values)]
     if not values.size:
         return None
@@ -74,36 +75,53 @@ def bootstrap_interval(table: Floats, *, seed: int = 0) -> Interval | None:
     return Interval(low=float(low), high=float(high))
 
 
-def case_differences(first: Floats, second: Floats) -> Floats:
-    """Return the mean difference second - first of each case over the structures of both."""
-    both = ~(np.isnan(first) | np.isnan(second))
-    counted = both.sum(axis=1)
-    total = np.where(both, second - first, 0).sum(axis=1)
-    differences: Floats = total[counted > 0] / counted[counted > 0]
-    return differences
-
-
-def paired_test(differences: Floats, *, seed: int = 0) -> float:
-    """Return how probable so large a mean difference is by chance, 0 to 1.
+def case_contributions(first: Floats, second: Floats) -> Floats:
+    """Return what each case adds to the difference second - first of two tables' mean Dice.
 
     Parameters
     ----------
-    differences : (cases,) array
-        Of the same cases in two ways.
+    first, second : (cases, structures) array
+        Dice of the same cases in two ways; NaN where a structure is in neither reference nor
+        prediction.
+
+    Returns
+    -------
+    (cases,) array
+        They add up to the mean over structures of the mean difference over cases. Where one way
+        alone leaves a structure empty that is not there, it is right and has a Dice of 1: else
+        what the other one sees wrongly would not count.
+    """
+    empty = np.isnan(first) & np.isnan(second)
+    change = np.where(empty, 0, np.nan_to_num(second, nan=1.0) - np.nan_to_num(first, nan=1.0))
+    counted = (~empty).sum(axis=0)
+    there = counted > 0
+    if not there.any():
+        return np.zeros(len(first))
+    contributions: Floats = (change[:, there] / counted[there]).sum(axis=1) / there.sum()
+    return contributions
+
+
+def paired_test(contributions: Floats, *, seed: int = 0) -> float:
+    """Return how often chance alone gives so large a difference, 0 to 1.
+
+    Parameters
+    ----------
+    contributions : (cases,) array
+        What each case adds to it; see `case_contributions`.
     seed : int
         Start of the randomness.
 
     Notes
     -----
-    Two-sided. If neither way is better, the sign of every difference is a coin: the share of sign
-    changes is counted that lead to a mean at least as far from 0. All are tried for up to
-    `EXACT_CASES` differences, else `FLIPS` of them and the one that was found.
+    Two-sided. If neither way is better, the sign of every contribution is a coin: the share of sign
+    changes is counted that lead to a sum at least as far from 0. All are tried for up to
+    `EXACT_CASES` cases, else `FLIPS` of them and the one that was found.
 
     References
     ----------
     Fisher 1935, The Design of Experiments; Phipson and Smyth 2010, doi:10.2202/1544-6115.1585.
     """
-    nonzero = differences[differences != 0]
+    nonzero = contributions[contributions != 0]
     if not nonzero.size:
         return 1.0
     found = abs(nonzero.sum())
@@ -117,13 +135,11 @@ def paired_test(differences: Floats, *, seed: int = 0) -> float:
     return as_far / len(signs) if exact else (as_far + 1) / (FLIPS + 1)
 
 
-def _means(tables: Floats) -> Floats:
-    """Return the mean of each of some tables (n, cases, structures); NaN where nothing counts."""
-    there = ~np.isnan(tables)
-    counted = there.sum(axis=1)
-    sums = np.where(there, tables, 0).sum(axis=1)
-    means = np.divide(sums, counted, out=np.full(sums.shape, np.nan), where=counted > 0)
-    known = ~np.isnan(means)
-    total, number = np.where(known, means, 0).sum(axis=1), known.sum(axis=1)
-    found: Floats = np.divide(total, number, out=np.full(len(tables), np.nan), where=number > 0)
+def _means(sums: npt.NDArray[Any], counted: npt.NDArray[np.int64]) -> Floats:
+    """Return the mean over structures of sums / counts (n, structures); NaN where none counts."""
+    means = np.divide(sums, counted, out=np.zeros(sums.shape), where=counted > 0)
+    number = (counted > 0).sum(axis=1)
+    found: Floats = np.divide(
+        means.sum(axis=1), number, out=np.full(len(sums), np.nan), where=number > 0
+    )
     return found

@@ -142,7 +142,7 @@ def overlap_per_label(
     _check_values(reference, "reference", labels)
     _check_values(prediction, "prediction", labels)
     _check_decided(prediction, labels)
-    pairs = _count_pairs(reference, prediction, labels)
+    pairs = count_pairs(reference, prediction, labels)
     return tuple(_overlap(pairs, structure, labels) for structure in labels.structures)
 
 
@@ -205,10 +205,11 @@ def _check_decided(prediction: LabelMap, labels: Labels) -> None:
         )
 
 
-def _count_pairs(
-    reference: LabelMap, prediction: LabelMap, labels: Labels
-) -> npt.NDArray[np.int64]:
-    """Return a (reference, prediction) table of how many voxels carry each pair of labels."""
+def count_pairs(reference: LabelMap, prediction: LabelMap, labels: Labels) -> npt.NDArray[np.int64]:
+    """Return a (reference, prediction) table of how many voxels carry each pair of labels.
+
+    Voxels that the reference ignores are in none.
+    """
     count = labels.count
     rows_counted = count if labels.ignored is None else count + 1
     pairs = np.zeros(rows_counted * count, dtype=np.int64)

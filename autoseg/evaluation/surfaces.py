@@ -26,6 +26,8 @@ NEAREST: Final = 2
 surface bends: of more of them the nearest is too near. Measured against every triangle of the
 meshes of four pairs of blobs: the mean is up to 0.012 mm too large with one, less than that off
 with two, and up to 0.033 mm too small with four."""
+ROUNDING: Final = 1e-9
+"""Share by which a distance may exceed the tolerance: one voxel is to be within one voxel."""
 PERCENTILE: Final = 0.95
 """Share of a surface that lies within the Hausdorff distance."""
 
@@ -104,7 +106,7 @@ def surface_distance(
     return SurfaceDistance(
         hd95_mm=max(_percentile(there, first.sizes), _percentile(back, second.sizes)),
         assd_mm=float(np.average(both, weights=sizes)),
-        nsd=float(sizes[both <= allowed].sum() / sizes.sum()),
+        nsd=float(sizes[both <= allowed * (1 + ROUNDING)].sum() / sizes.sum()),
         tolerance_mm=allowed,
     )
 

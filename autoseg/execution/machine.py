@@ -53,7 +53,18 @@ def memory_errors(where: str) -> Iterator[None]:
 def is_memory_error(error: BaseException) -> bool:
     """Tell whether an exception says that host or device memory ran out."""
     kinds = (MemoryError.__name__, "OutOfMemoryError", "_ArrayMemoryError")
-    return type(error).__name__ in kinds or "can't allocate memory" in str(error)
+    said = str(error)
+    return type(error).__name__ in kinds or any(words in said for words in _SAID)
+
+
+_SAID: Final = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "STATUS_ALLOC_FAILED",
+)
+"""What torch's plain RuntimeError says where memory is short: of the CPU, of CUDA's libraries, of
+MPS."""
 
 
 def inspect_machine() -> Machine:

@@ -89,8 +89,10 @@ def segment(
     if len(models) == 1 and not uncertainty and on_plane is None:
         return Segmented(label_map=models[0].segment_prepared(prepared, on_tile=on_tile))
     labels, plan = models[0].description.dataset.labels, models[0].description.plan
-    members = [_planes(model, prepared, on_tile) for model in models]
-    folds = [len(model.folds) for model in models]
+    members = [
+        _planes(model, prepared, folds_apart=uncertainty, on_tile=on_tile) for model in models
+    ]
+    folds = [len(model.folds) if uncertainty else 1 for model in models]
     whole = _Whole(prepared.grid, labels, uncertainty=uncertainty, on_plane=on_plane)
     for planes in zip(*members, strict=True):
         whole.add(vote(planes, folds, labels))
@@ -113,21 +115,25 @@ def averaged_label_maps(
     """
     labels, plan = models[0].description.dataset.labels, models[0].description.plan
     wholes = [_Whole(prepared.grid, labels, uncertainty=False, on_plane=None) for _ in groups]
-    folds = [len(model.folds) for model in models]
-    members = [_planes(model, prepared, no_listener) for model in models]
+    members = [_planes(model, prepared, folds_apart=False, on_tile=no_listener) for model in models]
     for planes in zip(*members, strict=True):
         for group, whole in zip(groups, wholes, strict=True):
-            whole.add(vote([planes[n] for n in group], [folds[n] for n in group], labels))
+            whole.add(vote([planes[n] for n in group], [1] * len(group), labels))
     axes = tuple(np.argsort(plan.axis_order))
     return [whole.finished(axes).label_map for whole in wholes]
 
 
-def _planes(model: Model, prepared: PreparedImage, on_tile: OnTile) -> Iterator[Tensor]:
-    """Yield a model's logits (folds * K, *plane) on the crop of the input's grid."""
+def _planes(
+    model: Model, prepared: PreparedImage, *, folds_apart: bool, on_tile: OnTile
+) -> Iterator[Tensor]:
+    """Yield a model's logits (K, or folds * K, *plane) on the crop of the input's grid."""
     configuration = model.description.configuration
     previous = model.previous_label_map(prepared, on_tile=on_tile)
     slabs = model.slabs(
-        prepared.images[configuration.name], previous, folds_apart=True, on_tile=on_tile
+        prepared.images[configuration.name],
+        previous,
+        folds_apart=folds_apart,
+        on_tile=on_tile,
     )
     return interpolated_planes(slabs, axes_to_input(prepared.grid, configuration))
 

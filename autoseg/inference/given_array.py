@@ -36,6 +36,7 @@ def check_array(
     channels: int,
     axes: int,
     orientation: Orientation,
+    where: str = "image",
 ) -> GivenArray:
     """Check an array against what a model takes, and turn it.
 
@@ -51,6 +52,8 @@ def check_array(
         Channels and spatial axes that the model takes.
     orientation : str
         How training images were turned.
+    where : str
+        Names the image in errors.
 
     Raises
     ------
@@ -65,37 +68,44 @@ def check_array(
         image = image[None]
     if image.ndim != axes + 1 or len(image) != channels:
         raise GeometryError(
-            f"image: shape {np.shape(array)} does not fit the model, which takes {channels} "
+            f"{where}: shape {np.shape(array)} does not fit the model, which takes {channels} "
             f"channel(s) and {axes} spatial axes",
             rule="E-MODEL-60",
         )
     if not np.isfinite(image).all():
         count = int(image.size - np.isfinite(image).sum())
-        raise VoxelError(f"image: {count} voxels are NaN or infinite; none may be", rule="E-VAL-28")
+        raise VoxelError(
+            f"{where}: {count} voxels are NaN or infinite; none may be", rule="E-VAL-28"
+        )
     if (spacing is None) == (affine is None):
         raise GeometryError(
-            "image: needs either its spacing or its affine, and not both",
+            f"{where}: needs either its spacing or its affine, and not both",
             hint="predict(array, spacing), or predict(array, affine=image.affine) of nibabel",
         )
     if affine is not None:
-        return _turned(image, affine, orientation)
+        return _turned(image, affine, orientation, where)
     assert spacing is not None  # one of both is given
     if len(spacing) != axes or min(spacing) <= 0:
-        raise GeometryError(f"image: spacing {tuple(spacing)} must be {axes} positive numbers, mm")
+        raise GeometryError(
+            f"{where}: spacing {tuple(spacing)} must be {axes} positive numbers, mm"
+        )
     return GivenArray(voxels=image, spacing=tuple(spacing), geometry=None)
 
 
 def _turned(
-    image: npt.NDArray[np.float32], affine: npt.NDArray[np.floating], orientation: Orientation
+    image: npt.NDArray[np.float32],
+    affine: npt.NDArray[np.floating],
+    orientation: Orientation,
+    where: str,
 ) -> GivenArray:
     if np.shape(affine) != (4, 4) or image.ndim != 4:
         raise GeometryError(
-            f"image: an affine of shape {np.shape(affine)} does not fit {image.ndim - 1} spatial "
+            f"{where}: an affine of shape {np.shape(affine)} does not fit {image.ndim - 1} spatial "
             "axes; 4 x 4 places three",
             hint="give the spacing of a 2D image",
         )
-    matrix, _ = straightened(np.asarray(affine, np.float64), "affine", "image")
-    check_spacing(matrix, "image")
+    matrix, _ = straightened(np.asarray(affine, np.float64), "affine", where)
+    check_spacing(matrix, where)
     geometry = oriented_geometry(image.shape[1:], matrix, orientation)
     voxels = np.stack([geometry.to_array(channel) for channel in image])
     return GivenArray(voxels=voxels, spacing=geometry.spacing, geometry=geometry)

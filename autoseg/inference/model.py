@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from autoseg.core.errors import GeometryError
 from autoseg.core.labels import LabelMap
 from autoseg.core.model import ModelDescription
 from autoseg.execution.machine import inspect_machine
@@ -40,6 +41,11 @@ class Model:
     def all_digests(self) -> tuple[str, ...]:
         """SHA-256 of all weights that a segmentation depends on, those of a first stage behind."""
         return self.digests + (() if self.previous is None else self.previous.all_digests)
+
+    @property
+    def places(self) -> tuple[Workplace, ...]:
+        """Where it runs, a cascade's first stage in front."""
+        return (*(() if self.previous is None else self.previous.places), self.place)
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -109,7 +115,15 @@ class Model:
         """
         if isinstance(array, list):
             count = len(array)
-            places = zip(array, spacing or [None] * count, affine or [None] * count, strict=True)
+            edges_of = [None] * count if spacing is None else list(spacing)
+            matrices = [None] * count if affine is None else list(affine)
+            if not count == len(edges_of) == len(matrices):
+                raise GeometryError(
+                    f"{where}: {count} images have {len(edges_of)} spacings and {len(matrices)} "
+                    "affines; each needs one",
+                    hint="give a list as long as that of the images",
+                )
+            places = zip(array, edges_of, matrices, strict=True)
             return [
                 self.predict(each, edges, affine=matrix, where=f"{where} {n}", on_tile=on_tile)
                 for n, (each, edges, matrix) in enumerate(places)
@@ -122,6 +136,7 @@ class Model:
             channels=len(dataset.channels),
             axes=len(plan.axis_order),
             orientation=plan.orientation,
+            where=where,
         )
         prepared = prepare_image(
             given.voxels,

@@ -84,7 +84,8 @@ def vote(members: Sequence[Tensor], folds: Sequence[int], labels: Labels) -> Pla
     probabilities, which mean the same for all of them.
     """
     votes, averaged = [], []
-    for logits, count in zip(members, folds, strict=True):
+    for member, count in zip(members, folds, strict=True):
+        logits = member.to(members[0].device)  # one model's sums may have moved to the host
         apart = logits.view(count, -1, *logits.shape[1:])
         votes += [_label(each, labels) for each in apart]
         averaged.append(_probabilities(apart.mean(0), labels))

@@ -140,23 +140,28 @@ def _add_group(blend: Blend, passes: "_Passes", source: _Source, group: Group) -
         tile = source.cut(start)
         known = passes.of_constant(tile)
         if known is not None:
-            _move_sums(blend, passes)
-            blend.add(start, known.reshape(len(known), *source.tile))
+            _add(blend, passes, start, known.reshape(len(known), *source.tile))
             yield 1
         else:
             waiting.append((start, tile))
-        if waiting and (len(waiting) == passes.tiles or number == len(group.starts)):
+        if waiting and (len(waiting) >= passes.tiles or number == len(group.starts)):
             found = passes.logits([tile for _, tile in waiting])
-            _move_sums(blend, passes)
             for (place, _), logits in zip(waiting, found, strict=True):
-                blend.add(place, logits.reshape(len(logits), *source.tile))
+                _add(blend, passes, place, logits.reshape(len(logits), *source.tile))
             yield len(waiting)
             waiting = []
 
 
-def _move_sums(blend: Blend, passes: "_Passes") -> None:
+def _add(blend: Blend, passes: "_Passes", start: Sequence[int], logits: Tensor) -> None:
+    """Add a tile to the sums, on the host where the device has no room for them."""
     if blend.device != passes.place.sums_on:
         blend.move(passes.place.sums_on)
+    try:
+        blend.add(start, logits)
+    except RuntimeError as error:
+        passes.place.sum_on_host(error)
+        blend.move(passes.place.sums_on)
+        blend.add(start, logits)
 
 
 @dataclass(slots=True, kw_only=True)

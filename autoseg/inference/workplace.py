@@ -57,8 +57,7 @@ class Workplace:
             self.most_voxels = patches // 2 * prod(tile)
             self.notes.append(f"{short}: {patches // 2} patches per pass instead of {patches}")
         elif self.sums_on != cpu:
-            self.sums_on = cpu
-            self.notes.append(f"{short}: logits are added up in the host's memory")
+            self.sum_on_host(error)
         elif self.device.torch_device != cpu:
             self.device = choose_device("cpu")
             axes = len(tile)
@@ -73,6 +72,17 @@ class Workplace:
                 rule="E-RES-65",
                 hint="close other programs, or predict on a machine with more memory",
             ) from error
+
+    def sum_on_host(self, error: Exception) -> None:
+        """Add logits up on the host from now on; raise the error if that is not its remedy."""
+        cpu = torch.device("cpu")
+        if not is_memory_error(error) or self.sums_on == cpu:
+            raise error
+        self.sums_on = cpu
+        self.notes.append(
+            f"{self.device.torch_device} ran out of memory: logits are added up in the host's "
+            "memory"
+        )
 
 
 def workplace(networks: Sequence[UNet], device: Device) -> Workplace:

@@ -156,13 +156,18 @@ def probability_cases(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in folder.glob("*.b2nd")))
 
 
-def is_written(folder: Path, case: str) -> bool:
-    """Tell whether intact probabilities of a case are there."""
+def written_digest(folder: Path, case: str) -> str:
+    """Return the digest of a case's intact probabilities; empty where there are none."""
     try:
-        open_probabilities(folder, case)
+        return open_probabilities(folder, case)[0].digest
     except AutosegError:
-        return False
-    return True
+        return ""
+
+
+def remove_probabilities(folder: Path, case: str) -> None:
+    """Remove a case's probabilities, if there are any."""
+    files.remove(record_file(folder, case))
+    files.remove(array_file(folder, case))
 
 
 def open_probabilities(folder: Path, case: str) -> tuple[ProbabilityRecord, Any]:

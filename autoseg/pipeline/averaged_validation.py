@@ -112,7 +112,22 @@ class _Work:
             dataset=self.dataset,
             raw={case.name: case for case in self.dataset.cases}[case],
             weights_digests=tuple(member.weights[member.folds[case]] for member in members),
+            previous_key="".join(self._previous(member, case)[0] for member in members),
         )
+
+    def _previous(self, model: ValidatedModel, case: str) -> tuple[str, LabelMap | None]:
+        """Return what the first stage of a cascade predicted for a case, and its digest."""
+        if model.description.previous is None:
+            return "", None
+        training = Training(
+            folder=self.folder,
+            plan=model.description.plan.name,
+            configuration=model.description.configuration_name,
+            run=model.run,
+            config=model.description.training,
+        )
+        key, label_map = store.open_prediction(training.previous_folder, case)
+        return key, label_map[...]
 
     def load(self, folds: Sequence[int], device: str) -> "list[Model]":
         """Read one fold of each model."""
@@ -148,16 +163,9 @@ class _Work:
             place = self.folder.store(grid_key(plan, configuration))
             record = store.read_record(place, case)
             images[configuration.name] = store.open_case(place, record).image[...]
-            if model.description.previous is not None:
-                training = Training(
-                    folder=self.folder,
-                    plan=plan.name,
-                    configuration=configuration.name,
-                    run=model.run,
-                    config=model.description.training,
-                )
-                _, label_map = store.open_prediction(training.previous_folder, case)
-                previous[configuration.name] = label_map[...]
+            _, coarse = self._previous(model, case)
+            if coarse is not None:
+                previous[configuration.name] = coarse
         geometry = record.geometry
         grid = raw_grid(geometry.shape, geometry.spacing, record.crop, plan)
         return record, PreparedImage(images=images, grid=grid, previous=previous)

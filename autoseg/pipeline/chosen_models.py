@@ -26,8 +26,19 @@ class Chosen:
     """Why these, for a person."""
 
 
-def chosen_models(folder: DatasetFolder, plan: str = "default") -> Chosen:
+def chosen_models(
+    folder: DatasetFolder, plan: str = "default", folds: tuple[int, ...] = ()
+) -> Chosen:
     """Return what ``autoseg select`` chose; before it has run, the best validated model.
+
+    Parameters
+    ----------
+    folder : DatasetFolder
+        The dataset.
+    plan : str
+        Name of the plan.
+    folds : tuple of int
+        Folds that are wanted; only they have to be there.
 
     Raises
     ------
@@ -38,14 +49,35 @@ def chosen_models(folder: DatasetFolder, plan: str = "default") -> Chosen:
     if not path.exists():
         return _best(folder, plan)
     selection = documents.read_stored(path, Selection)
-    models = tuple(_checked(folder, selection, member) for member in selection.candidate.members)
-    return Chosen(models=models, rules=selection.rules, reason=f"selected: {selection.reason}")
+    models = tuple(
+        _checked(folder, selection, member, folds) for member in selection.candidate.members
+    )
+    reason = f"selected: {selection.reason}"
+    if _is_older(selection, folder):
+        reason += "; more is trained since: autoseg select compares it too"
+    return Chosen(models=models, rules=selection.rules, reason=reason)
 
 
-def _checked(folder: DatasetFolder, selection: Selection, member: Member) -> ModelChoice:
+def _is_older(selection: Selection, folder: DatasetFolder) -> bool:
+    """Tell whether a fold is validated that no candidate has."""
+    compared = {
+        digest
+        for candidate in selection.candidates
+        for member in candidate.members
+        for digest in member.weights_digests
+    }
+    models = validated_models(folder, selection.plan)
+    return any(not compared.issuperset(model.weights.values()) for model in models)
+
+
+def _checked(
+    folder: DatasetFolder, selection: Selection, member: Member, folds: tuple[int, ...]
+) -> ModelChoice:
     """Return a selected model, if it is the one that was selected."""
     place = folder.run(selection.plan, member.configuration, member.run)
     for fold, expected in zip(member.folds, member.weights_digests, strict=True):
+        if folds and fold not in folds:
+            continue
         record = place / f"fold_{fold}" / RECORD_FILE
         found = documents.read_stored(record, FoldRecord) if record.exists() else None
         if found is None or found.weights_digest != expected:
@@ -61,7 +93,7 @@ def _checked(folder: DatasetFolder, selection: Selection, member: Member) -> Mod
 def _best(folder: DatasetFolder, plan: str) -> Chosen:
     """Return the best validated model by mean Dice over the cases that all have in common."""
     models = validated_models(folder, plan)
-    common = common_cases(models)
+    common = common_cases(models, folder.read_dataset())
     scored = [
         (mean_dice(dice_table([model.scores[case] for case in common or model.scores])), model)
         for model in models
@@ -70,5 +102,6 @@ def _best(folder: DatasetFolder, plan: str) -> Chosen:
     score = "-" if value is None else f"{value:.4f}"
     reason = f"mean validation Dice {score} over {len(common or best.scores)} cases"
     if len(models) > 1:
-        reason += f", the best of {len(models)} models; autoseg select compares them"
+        where = "" if common else " (on different cases)"
+        reason += f", the best of {len(models)} models{where}; autoseg select compares them"
     return Chosen(models=(ModelChoice(folder=best.folder),), rules=(), reason=reason)

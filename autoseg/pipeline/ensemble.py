@@ -1,7 +1,7 @@
 """``autoseg ensemble``: average probabilities that several predictions wrote."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +13,6 @@ from autoseg.core.errors import (
     GeometryError,
     UsageError,
 )
-from autoseg.core.geometry import grids_differ
 from autoseg.core.labels import LabelMap, Labels
 from autoseg.core.version import __version__
 from autoseg.execution.progress import Progress
@@ -124,7 +123,9 @@ def _open(path: Path) -> Folder:
             f"{path}: holds no probabilities",
             hint=f"write them: autoseg predict -i imgs -o {path} --probabilities",
         )
-    return Folder(path=path, manifest=documents.read_stored(found[0], PredictionManifest))
+    parts = [documents.read_stored(each, PredictionManifest) for each in found]
+    cases = {case.case: case for part in parts for case in part.cases}
+    return Folder(path=path, manifest=replace(parts[0], cases=tuple(cases.values())))
 
 
 def _same_cases(folders: Sequence[Folder]) -> tuple[str, ...]:
@@ -178,11 +179,20 @@ def _average(folders: Sequence[Folder], case: str, output: Path) -> PredictedCas
 
 
 def _check_grid(record: ProbabilityRecord, other: ProbabilityRecord, folder: Folder) -> None:
+    """Refuse arrays that do not lie on each other, in the axes of their files."""
     first, second = record.geometry, other.geometry
-    if first.shape != second.shape or grids_differ(first, second):
+    if other.labels != record.labels:
         raise GeometryError(
-            f"case {record.case!r}: its grid in {folder.path} is another one "
-            f"({second.shape}, {second.spacing} mm) than {first.shape}, {first.spacing} mm",
+            f"case {record.case!r}: its probabilities in {folder.path} are of other labels",
+            rule="E-MODEL-60",
+            hint="predict it again with --probabilities",
+        ).about(record.case)
+    same_shape = first.file_shape == second.file_shape
+    if not same_shape or not np.allclose(first.file_affine, second.file_affine, rtol=0, atol=1e-3):
+        raise GeometryError(
+            f"case {record.case!r}: its file in {folder.path} has another grid "
+            f"({second.file_shape}, {second.spacing} mm) than {first.file_shape}, "
+            f"{first.spacing} mm",
             rule="E-GEO-21",
             hint="predict the same image with every model",
         ).about(record.case)

@@ -22,6 +22,7 @@ from autoseg.pipeline.prediction import (
     Prediction,
     PredictionManifest,
     check_output,
+    check_uncertainty,
     recorded_cases,
     report_problems,
 )
@@ -35,6 +36,7 @@ from autoseg.pipeline.prepared_cases import (
 from autoseg.pipeline.segmentation_files import (
     segment_case,
 )
+from autoseg.pipeline.stage import FULL_DISK
 from autoseg.pipeline.unlike_training import spacing_notes
 
 if TYPE_CHECKING:
@@ -72,6 +74,7 @@ def predict(request: Prediction, *, progress: Progress) -> PredictionManifest:
     description = models[0].description
     found = images_for_prediction(request.source, description.dataset)
     check_output(request, found)
+    check_uncertainty(request, description.dataset, len(description.plan.axis_order))
     cases = request.part.share(found)
     files.ensure_writable(request.output)
     with files.lock(request.folder, f"prediction of {request.source}"):
@@ -82,7 +85,9 @@ def predict(request: Prediction, *, progress: Progress) -> PredictionManifest:
         with _emptied(request.folder / PREPARED):
             _predict_cases(run, cases, progress)
         progress.finish()
-        manifest = run.write_manifest() if run.recorded else None
+        if not cases:
+            progress.note(f"part {request.part.number} of {request.part.of} has no case")
+        manifest = run.write_manifest() if run.recorded or not cases else None
     hint = "mend these files, then run the same command again"
     report_problems(run.problems, len(cases), request.output, manifest, hint=hint)
     assert manifest is not None  # some case was finished
@@ -139,7 +144,12 @@ def _predict_cases(run: Run, cases: Sequence[Case], progress: Progress) -> None:
     """Segment the cases that are not done, in their order."""
     todo = []
     for case in cases:
-        if run.is_done(case):
+        try:
+            is_done = run.is_done(case)
+        except AutosegError as error:
+            _refuse(run, case.name, error, progress)
+            continue
+        if is_done:
             progress.advance(case.name)
         else:
             todo.append(case)
@@ -172,9 +182,9 @@ def _segment(
 
     with memory_errors(name):
         segmented = segment_case(run.request, run.models, prepared, tell)
-    for model in run.models:
-        while model.place.notes:
-            progress.note(f"note: {model.place.notes.pop(0)}")
+    for place in (place for model in run.models for place in model.places):
+        while place.notes:
+            progress.note(f"note: {place.notes.pop(0)}")
     return prepared, segmented
 
 
@@ -214,6 +224,9 @@ class _Writer:
 
 
 def _refuse(run: Run, name: str, error: AutosegError, progress: Progress) -> None:
+    """Note a case that could not be segmented; of a full disk all others would die too."""
+    if error.rule == FULL_DISK:
+        raise error
     run.problems.append(error)
     progress.note(f"refused: {error.text}")
     progress.advance(name)

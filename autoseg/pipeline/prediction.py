@@ -27,7 +27,7 @@ class PredictedCase:
     case: str
     """Case name."""
     input_digests: tuple[str, ...]
-    """SHA-256 of each image file."""
+    """SHA-256 of each image file; of an average those of the arrays of probabilities."""
     output_digest: str
     """SHA-256 of the segmentation's file and its sidecar; recorded before they are written."""
     weights_digests: tuple[str, ...]
@@ -38,6 +38,8 @@ class PredictedCase:
     """What was accepted although a rule refuses it."""
     rules: tuple[Rule, ...] = ()
     """Post-processing that was applied."""
+    probabilities_digest: str = ""
+    """SHA-256 of the probabilities' array; empty where there is none."""
     uncertainty_digests: tuple[str, ...] = ()
     """SHA-256 of the maps of uncertainty, if there are any."""
     notes: tuple[str, ...] = ()
@@ -161,6 +163,15 @@ def check_output(request: Prediction, cases: Sequence[Case]) -> None:
         raise UsageError(
             f"{request.output}: holds the images; segmentations need a folder of their own",
             hint="choose another -o FOLDER",
+        )
+
+
+def check_uncertainty(request: Prediction, dataset: DatasetDescription, axes: int) -> None:
+    """Refuse maps of uncertainty of pictures, for which there is no file type."""
+    if request.uncertainty and axes < 3:
+        raise UsageError(
+            f"dataset {dataset.name!r} has 2D images; --uncertainty writes NIfTI, which has 3 axes",
+            hint="--probabilities tells the same of pictures",
         )
 
 

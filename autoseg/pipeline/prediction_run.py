@@ -9,9 +9,16 @@ from autoseg.core.errors import AutosegError
 from autoseg.core.version import __version__
 from autoseg.io import documents, files
 from autoseg.io.formats.image_digest import stored_digest
+from autoseg.io.probabilities import written_digest
 from autoseg.pipeline.prediction import PredictedCase, Prediction, PredictionManifest
 from autoseg.pipeline.prepared_cases import PreparationTask, PreparedCase
-from autoseg.pipeline.segmentation_files import encode_label_map, has_extras, write_uncertainty
+from autoseg.pipeline.segmentation_files import (
+    PROBABILITIES,
+    encode_label_map,
+    has_extras,
+    remove_others,
+    write_uncertainty,
+)
 from autoseg.pipeline.unlike_training import spacing_notes
 
 if TYPE_CHECKING:
@@ -83,6 +90,9 @@ class Run:
         case, output = prepared.case, self.request.output_file(prepared.case)
         labels = self.description.dataset.labels
         data, sidecar = encode_label_map(output, segmented.label_map, labels, prepared)
+        uncertainty = write_uncertainty(self.request, prepared, segmented)
+        remove_others(self.request, case)
+        folder = self.request.output / PROBABILITIES
         files.remove(output)
         self.recorded[case.name] = PredictedCase(
             case=case.name,
@@ -92,13 +102,18 @@ class Run:
             mirror=any(model.mirror for model in self.models),
             accepted=self.request.accepted,
             rules=self.request.rules,
-            uncertainty_digests=write_uncertainty(self.request, prepared, segmented),
+            probabilities_digest=written_digest(folder, case.name),
+            uncertainty_digests=uncertainty,
             notes=(*prepared.notes, *spacing_notes(prepared, self.description)),
         )
-        self.write_manifest()
-        if sidecar:
-            files.write_atomically(*sidecar)
-        files.write_atomically(output, data)
+        try:
+            self.write_manifest()
+            if sidecar:
+                files.write_atomically(*sidecar)
+            files.write_atomically(output, data)
+        except AutosegError:
+            del self.recorded[case.name]  # the record would speak of a file that is not there
+            raise
 
     def write_manifest(self) -> PredictionManifest:
         """Write down what lies in the output folder."""

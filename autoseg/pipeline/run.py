@@ -6,6 +6,7 @@ from pathlib import Path
 from time import monotonic
 
 from autoseg.core.acceptance import Accepted
+from autoseg.core.errors import UsageError
 from autoseg.core.plan import Plan
 from autoseg.core.training_config import TrainingConfig
 from autoseg.evaluation.summary import Summary
@@ -57,8 +58,8 @@ class RunResult:
     """The dataset in the workspace."""
     summaries: dict[tuple[str, int], Summary]
     """Final validation by configuration and fold."""
-    selection: Selection
-    """Which of the models segment new images."""
+    selection: Selection | None
+    """Which of the models segment new images; None where they share no validated case."""
 
 
 def run(request: RunRequest, *, progress: Progress, started: float | None = None) -> RunResult:
@@ -111,17 +112,20 @@ def run(request: RunRequest, *, progress: Progress, started: float | None = None
             done = train(training, [fold], keep_finished=True, progress=progress, started=started)
             summaries[configuration, fold] = done[fold]
             started = monotonic()
-    selection = select(
-        SelectionRequest(
-            folder=folder,
-            plan=request.planning.name,
-            runs=(request.run,),
-            device=request.device,
-        ),
-        progress=progress,
-    )
-    write_figure(folder, selection)
+    selection = _select(folder, request, progress)
     return RunResult(dataset=folder, summaries=summaries, selection=selection)
+
+
+def _select(folder: DatasetFolder, request: RunRequest, progress: Progress) -> Selection | None:
+    """Choose among all that is trained; None, with a note, where it cannot be compared."""
+    choice = SelectionRequest(folder=folder, plan=request.planning.name, device=request.device)
+    try:
+        selection = select(choice, progress=progress)
+    except UsageError as error:
+        progress.note(f"nothing was selected: {error.text}")
+        return None
+    write_figure(folder, selection)
+    return selection
 
 
 def order_work(

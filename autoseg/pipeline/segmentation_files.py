@@ -9,7 +9,12 @@ from autoseg.core.dataset import Case
 from autoseg.core.labels import LabelMap, Labels
 from autoseg.io import files, images
 from autoseg.io.formats.table import sidecar_of
-from autoseg.io.probabilities import ProbabilityRecord, ProbabilityWriter, is_written
+from autoseg.io.probabilities import (
+    ProbabilityRecord,
+    ProbabilityWriter,
+    remove_probabilities,
+    written_digest,
+)
 from autoseg.pipeline.prediction import PredictedCase, Prediction, output_ending
 from autoseg.pipeline.prepared_cases import PreparedCase
 from autoseg.postprocessing.rules import apply_rules
@@ -81,6 +86,15 @@ def write_uncertainty(
     return tuple(digests)
 
 
+def remove_others(request: Prediction, case: Case) -> None:
+    """Remove what an earlier run wrote beside a segmentation and this one does not."""
+    if not request.probabilities:
+        remove_probabilities(request.output / PROBABILITIES, case.name)
+    if not request.uncertainty:
+        for kind in MAPS:
+            files.remove(uncertainty_file(request, case, kind))
+
+
 def uncertainty_file(request: Prediction, case: Case, kind: str) -> Path:
     """Return where a map of a case goes: NIfTI, whatever the image is."""
     return request.output / UNCERTAINTY / f"{case.name}_{kind}.nii.gz"
@@ -88,7 +102,10 @@ def uncertainty_file(request: Prediction, case: Case, kind: str) -> Path:
 
 def has_extras(request: Prediction, case: Case, record: PredictedCase) -> bool:
     """Tell whether what is asked for beside the segmentation is there unchanged."""
-    if request.probabilities and not is_written(request.output / PROBABILITIES, case.name):
+    if request.probabilities and (
+        not record.probabilities_digest
+        or written_digest(request.output / PROBABILITIES, case.name) != record.probabilities_digest
+    ):
         return False
     if not request.uncertainty:
         return True

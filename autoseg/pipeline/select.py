@@ -19,6 +19,7 @@ from autoseg.pipeline.averaged_validation import Averaged, validate_pairs
 from autoseg.pipeline.selection_files import selection_file
 from autoseg.pipeline.validated_models import (
     ValidatedModel,
+    check_predictions,
     common_cases,
     validated_models,
 )
@@ -67,23 +68,26 @@ def select(request: SelectionRequest, *, progress: Progress) -> Selection:
     folder = request.folder
     with files.lock(folder.path / "selection", f"selection for {folder.name}"):
         models = validated_models(folder, request.plan, runs=request.runs)
-        cases = common_cases(models)
+        dataset = folder.read_dataset()
+        cases = common_cases(models, dataset)
         if not cases:
             raise UsageError(
                 f"dataset {folder.name!r}: no case was validated by all of {_titles(models)}",
                 hint="train the same fold of each, or choose among some with --run NAME",
             )
+        for model in models:
+            check_predictions(model, cases)
         progress.note(f"comparing {_titles(models)} on {len(cases)} cases")
         averaged = _validate_pairs(request, models, cases, progress)
         everyone = _everyone(models, averaged)
         candidates = rank([each.contender(cases) for each in everyone])
-        chosen, reason = choose(candidates)
+        chosen, reason = choose(candidates, len(cases))
         progress.note(reason)
         (taken,) = (each for each in everyone if each.members == candidates[chosen].members)
         trials: tuple[Trial, ...] = ()
         if request.rules:
             progress.note(f"trying post-processing on {len(taken.scores)} cases")
-            reader = _reader(taken, folder.read_dataset(), models[0])
+            reader = _reader(taken, dataset, models[0])
             trials = decide_rules(reader, models[0].description.dataset.labels)
         selection = Selection(
             autoseg_version=__version__,
@@ -184,7 +188,7 @@ def _reader(
     labels, orientation = dataset.description.labels, model.description.plan.orientation
 
     def read() -> Iterator[Compared]:
-        for name in sorted(entry.scores):
+        for name in sorted(entry.scores.keys() & raw.keys()):
             predicted = images.read_segmentation(
                 entry.prediction(name), labels, orientation=orientation
             )

@@ -76,7 +76,7 @@ def _post_processing(selection: Selection) -> list[str]:
         for trial in tried[:LISTED]
     ]
     if len(tried) > LISTED:
-        lines.append(f"  ... and {len(tried) - LISTED} more in {SELECTION_FILE}")
+        lines.append(f"  ... and {len(tried) - LISTED} more in the selection's document")
     return ["post-processing, judged out of fold:", *lines]
 
 

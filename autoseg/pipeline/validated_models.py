@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoseg.core.errors import UsageError
+from autoseg.core.dataset import Dataset
+from autoseg.core.errors import DamagedError, UsageError
 from autoseg.core.model import MODEL_FILE, RECORD_FILE, FoldRecord, ModelDescription
 from autoseg.evaluation.scoring import CaseScores
 from autoseg.evaluation.summary import Summary
@@ -56,6 +57,8 @@ def validated_models(
 ) -> tuple[ValidatedModel, ...]:
     """Return all models of a plan that have a validated fold, in the order of their names.
 
+    Models of an older plan of that name, or of other channels or labels, are left out.
+
     Parameters
     ----------
     folder : DatasetFolder
@@ -74,7 +77,12 @@ def validated_models(
     """
     found = sorted((folder.path / "models" / plan).glob(f"*/*/{MODEL_FILE}"))
     models = [_read(path.parent) for path in found if not runs or path.parent.name in runs]
-    validated = tuple(model for model in models if model.scores)
+    now = (folder.read_plan(plan), folder.read_dataset().description)
+    validated = tuple(
+        model
+        for model in models
+        if model.scores and (model.description.plan, model.description.dataset) == now
+    )
     if not validated:
         of_runs = f" in run {', '.join(runs)}" if runs else ""
         raise UsageError(
@@ -85,24 +93,46 @@ def validated_models(
     return validated
 
 
-def common_cases(models: Sequence[ValidatedModel]) -> tuple[str, ...]:
-    """Return the cases that every model has validated, sorted."""
-    return tuple(sorted(set.intersection(*(set(model.scores) for model in models))))
+def common_cases(models: Sequence[ValidatedModel], dataset: Dataset) -> tuple[str, ...]:
+    """Return the cases of a dataset that every model has validated, sorted."""
+    validated = set.intersection(*(set(model.scores) for model in models))
+    return tuple(sorted(validated & {case.name for case in dataset.cases}))
+
+
+def check_predictions(model: ValidatedModel, cases: Sequence[str]) -> None:
+    """Refuse a model whose out-of-fold predictions are gone.
+
+    Raises
+    ------
+    DamagedError
+        Naming the first file that is missing, and how to make it again.
+    """
+    for case in cases:
+        if not model.prediction(case).is_file():
+            raise DamagedError(
+                f"{model.prediction(case)}: is missing; a selection reads the predictions of the "
+                "validation",
+                rule="E-RES-76",
+                hint=f"validate again: autoseg train {model.description.configuration_name} "
+                f"{model.folds[case]} --run {model.run} --validate-only",
+            )
 
 
 def _read(folder: Path) -> ValidatedModel:
+    from autoseg.inference.stored import finished_folds
+
     weights: dict[int, str] = {}
     scores: dict[str, CaseScores] = {}
     folds: dict[str, int] = {}
-    for path in sorted(folder.glob(f"fold_*/{RECORD_FILE}")):
-        summary = path.parent / "validation" / "summary.json"
-        number = path.parent.name.removeprefix("fold_")
-        if not number.isdigit() or not summary.exists():
+    for number in finished_folds(folder):
+        summary = folder / f"fold_{number}" / "validation" / "summary.json"
+        if not summary.exists():
             continue
-        weights[int(number)] = documents.read_stored(path, FoldRecord).weights_digest
+        record = documents.read_stored(folder / f"fold_{number}" / RECORD_FILE, FoldRecord)
+        weights[number] = record.weights_digest
         for scored in documents.read_stored(summary, Summary).cases:
             scores.setdefault(scored.case, scored)
-            folds.setdefault(scored.case, int(number))
+            folds.setdefault(scored.case, number)
     return ValidatedModel(
         folder=folder,
         description=documents.read_stored(folder / MODEL_FILE, ModelDescription),

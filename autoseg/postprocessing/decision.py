@@ -5,7 +5,7 @@ pass over the cases serves all thresholds.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Final
 
 import numpy as np
@@ -13,8 +13,10 @@ import numpy.typing as npt
 
 from autoseg.core.geometry import STRICT
 from autoseg.core.labels import LabelMap, Labels, Region
-from autoseg.evaluation.comparison import SIGNIFICANT, case_differences, paired_test
+from autoseg.evaluation.comparison import SIGNIFICANT, case_contributions, paired_test
+from autoseg.evaluation.overlap import count_pairs
 from autoseg.postprocessing.rules import Rule, affected, apply_rules, parts_volumes, sifted_parts
+from preprocessing.cropping import nonzero_box
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
@@ -34,9 +36,9 @@ class Trial:
     rule: Rule
     """The rule."""
     gain: float
-    """Mean difference of the cases' Dice with and without it, estimated out of fold."""
+    """Difference of the mean Dice with and without it, estimated out of fold."""
     probability: float
-    """Of so large a difference by chance."""
+    """How often chance alone gives so large a difference."""
     harmed: tuple[str, ...]
     """Structures whose mean Dice it lowers."""
     kept: bool
@@ -98,7 +100,7 @@ def decide_rules(cases: Callable[[], Iterable[Compared]], labels: Labels) -> tup
     Parameters
     ----------
     cases : callable
-        Gives the cases, each time anew: they are read twice.
+        Gives the cases, each time anew: they are read up to three times.
     labels : Labels
         What the values mean.
 
@@ -111,34 +113,77 @@ def decide_rules(cases: Callable[[], Iterable[Compared]], labels: Labels) -> tup
     -----
     First the largest part of all labels together; then for every structure what is best of its
     largest part and parts above a volume; then its holes. A volume is chosen on all folds but one
-    and judged on that one. A rule is kept if cases gain by it, no more than one time in twenty by
-    chance (`paired_test`), and no structure's mean Dice falls. A structure that is empty in both
-    has a Dice of 1 here: a rule that takes away what is spurious is right to do so.
+    and judged on that one; where there is one fold, on all cases but one. A rule is kept if cases
+    gain by it, hardly by chance (`paired_test`, the more rules are tried the more surely: Holm), if
+    no structure's mean Dice falls, and if all that are kept do as well one after the other. A
+    structure that is empty in both has a Dice of 1 here: a rule that takes away what is spurious is
+    right to do so.
+
+    References
+    ----------
+    Holm 1979, A simple sequentially rejective multiple test procedure.
     """
     structures = labels.structures
-    whole = Rule(kind="largest_component", structure=WHOLE, labels=labels.foreground)
-    trials = []
+    trials: list[Trial] = []
     if len(structures) > 1:
+        whole = Rule(kind="largest_component", structure=WHOLE, labels=labels.foreground)
         measured = [_measure(case, labels, [whole], ()) for case in cases()]
-        trials.append(_judge([whole], measured, structures))
+        trials += _significant([_judge([whole], measured, structures)])
     kept = tuple(trial.rule for trial in trials if trial.kept)
     families = [rule for structure in structures for rule in _rules_for(structure)]
     measured = [_measure(case, labels, families, kept) for case in cases()]
+    judged = []
     for structure in structures:
         sift, holes = _rules_for(structure)
-        by_volume = [
-            Rule(
-                kind="minimum_volume",
-                structure=structure.name,
-                labels=structure.labels,
-                minimum_mm3=volume,
-            )
-            for volume in THRESHOLDS_MM3
+        choices = [
+            _judge([sift], measured, structures),
+            _judge(_by_volume(structure), measured, structures),
         ]
-        choices = [_judge([sift], measured, structures), _judge(by_volume, measured, structures)]
-        trials.append(max(choices, key=lambda trial: (trial.kept, trial.gain)))
-        trials.append(_judge([holes], measured, structures))
-    return tuple(trials)
+        judged.append(max(choices, key=lambda trial: (trial.kept, trial.gain)))
+        judged.append(_judge([holes], measured, structures))
+    return _together([*trials, *_significant(judged)], cases, labels)
+
+
+def _by_volume(structure: Region) -> list[Rule]:
+    return [
+        Rule(
+            kind="minimum_volume",
+            structure=structure.name,
+            labels=structure.labels,
+            minimum_mm3=volume,
+        )
+        for volume in THRESHOLDS_MM3
+    ]
+
+
+def _significant(trials: Sequence[Trial]) -> list[Trial]:
+    """Keep only rules that would be kept if so many useless ones were tried."""
+    order = sorted(range(len(trials)), key=lambda number: trials[number].probability)
+    surely = set()
+    for rank, number in enumerate(order):
+        if trials[number].probability * (len(trials) - rank) >= SIGNIFICANT:
+            break
+        surely.add(number)
+    return [
+        replace(trial, kept=trial.kept and number in surely) for number, trial in enumerate(trials)
+    ]
+
+
+def _together(
+    trials: Sequence[Trial], cases: Callable[[], Iterable[Compared]], labels: Labels
+) -> tuple[Trial, ...]:
+    """Drop the last kept rules until no structure is worse off by all of them than by none."""
+    found = list(trials)
+    kept = [number for number, trial in enumerate(found) if trial.kept]
+    while len(kept) > 1:
+        rules = tuple(found[number].rule for number in kept)
+        before = np.array([_measure(case, labels, [], ()).dice(None) for case in cases()])
+        after = np.array([_measure(case, labels, [], rules).dice(None) for case in cases()])
+        if not _falls(before, after).any():
+            break
+        last = kept.pop()
+        found[last] = replace(found[last], kept=False)
+    return tuple(found)
 
 
 def _rules_for(structure: Region) -> tuple[Rule, Rule]:
@@ -162,21 +207,18 @@ def _family(rule: Rule) -> str:
 def _measure(
     case: Compared, labels: Labels, rules: Sequence[Rule], before: tuple[Rule, ...]
 ) -> _Case:
-    """Count a case's voxels, and those of every part that rules look at."""
+    """Count a case's voxels, and those of every part that rules look at.
+
+    Parts are those that a prediction has, ignored voxels or not; these are in no count.
+    """
     prediction = apply_rules(before, case.prediction.copy(), case.spacing)
-    reference = case.reference
-    if labels.ignored is not None:
-        inside = reference != labels.ignored
-        prediction = np.where(inside, prediction, 0)
-        reference = np.where(inside, reference, 0)
     members = np.zeros((len(labels.structures), labels.count), np.int64)
     for row, structure in zip(members, labels.structures, strict=True):
         row[list(structure.labels)] = 1
-    pairs = _pairs(reference, prediction, labels.count)
-    effects = {}
-    for rule in rules:
-        parts = sifted_parts(rule, prediction)
-        effects[_family(rule)] = _effect(rule, parts, reference, prediction, case.spacing, members)
+    pairs = count_pairs(case.reference, prediction, labels)
+    effects = {
+        _family(rule): _effect(rule, case, prediction, members, labels.ignored) for rule in rules
+    }
     return _Case(
         fold=case.fold,
         reference=members @ pairs.sum(axis=1),
@@ -186,24 +228,18 @@ def _measure(
     )
 
 
-def _pairs(reference: LabelMap, prediction: LabelMap, count: int) -> Counts:
-    """Return how many voxels carry each pair of labels, (reference, prediction)."""
-    code = reference.astype(np.intp) * count + prediction
-    return np.bincount(code.ravel(), minlength=count * count).reshape(count, count)
-
-
 def _effect(
-    rule: Rule,
-    parts: npt.NDArray[np.int32],
-    reference: LabelMap,
-    prediction: LabelMap,
-    spacing: tuple[float, ...],
-    members: Counts,
+    rule: Rule, case: Compared, prediction: LabelMap, members: Counts, ignored: int | None
 ) -> _Effect:
     """Count what each part would change: foreground becomes background, or holes a label."""
-    volumes = parts_volumes(parts, spacing)
+    box = nonzero_box(np.isin(prediction, rule.labels)[None]).slices
+    parts = sifted_parts(rule, prediction[box])
+    volumes = parts_volumes(parts, case.spacing)
+    reference = case.reference[box]
     inside = parts > 0
-    number, expected, found = parts[inside], reference[inside], prediction[inside]
+    if ignored is not None:
+        inside &= reference != ignored
+    number, expected, found = parts[inside], reference[inside], prediction[box][inside]
     shape = (len(members), len(volumes))
     predicted, shared = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     after = np.full_like(found, rule.filled if rule.kind == "fill_holes" else 0)
@@ -223,19 +259,19 @@ def _judge(choices: Sequence[Rule], cases: Sequence[_Case], structures: Sequence
     before = np.array([case.dice(None) for case in cases])
     after = np.stack([[case.dice(rule) for case in cases] for rule in choices])
     folds = np.array([case.fold for case in cases])
+    if len(np.unique(folds)) == 1:
+        folds = np.arange(len(cases))
     judged = before.copy()
     for fold in np.unique(folds):
         others = folds != fold
         learned = others if others.any() else ~others
         judged[~others] = after[_best(before[learned], after[:, learned])][~others]
     best = _best(before, after)
-    differences = case_differences(before, judged)
-    gain = float(differences.mean()) if differences.size else 0.0
-    probability = paired_test(differences)
+    contributions = case_contributions(before, judged)
+    gain, probability = float(contributions.sum()), paired_test(contributions)
+    falls = _falls(before, judged) | _falls(before, after[best])
     harmed = tuple(
-        structure.name
-        for structure, falls in zip(structures, _falls(before, judged), strict=True)
-        if falls
+        structure.name for structure, fell in zip(structures, falls, strict=True) if fell
     )
     return Trial(
         rule=choices[best],
@@ -248,8 +284,7 @@ def _judge(choices: Sequence[Rule], cases: Sequence[_Case], structures: Sequence
 
 def _best(before: Floats, after: Floats) -> int:
     """Return the number of the rule by which cases gain the most; the mildest of equal ones."""
-    gains = [case_differences(before, table) for table in after]
-    return int(np.argmax([each.mean() if each.size else 0.0 for each in gains]))
+    return int(np.argmax([case_contributions(before, table).sum() for table in after]))
 
 
 def _falls(before: Floats, after: Floats) -> npt.NDArray[np.bool_]:

@@ -26,7 +26,7 @@ def steady(mean, spread=0.05, count=30):
 
 def chosen(*contenders):
     candidates = rank(contenders)
-    number, reason = choose(candidates)
+    number, reason = choose(candidates, len(contenders[0].table))
     return candidates[number].title, reason
 
 
@@ -88,10 +88,36 @@ def test_of_equally_simple_ones_within_noise_the_better_is_taken():
 
 def test_a_cascade_counts_as_two_networks():
     title, _ = chosen(
-        contender("3d_cascade_fullres", dice=[0.9, 0.8, 0.7], networks=2),
-        contender("3d_fullres", dice=[0.89, 0.81, 0.69]),
+        contender("3d_cascade_fullres", dice=[0.9, 0.8, 0.7] * 2, networks=2),
+        contender("3d_fullres", dice=[0.89, 0.81, 0.69] * 2),
     )
     assert title == "3d_fullres"
+
+
+def test_few_cases_tell_no_noise_so_the_best_is_taken():
+    title, reason = chosen(
+        contender("3d_cascade_fullres", dice=[0.95] * 5, networks=2),
+        contender("2d", dice=[0.1] * 5),
+    )
+    assert title == "3d_cascade_fullres"
+    assert reason.endswith("the best on 5 cases, too few to tell it from chance")
+
+
+def test_spurious_structures_are_no_noise():
+    tidy = [[0.9, NAN]] * 10 + [[0.9, 0.8]] * 10
+    messy = [[0.9, 0.0]] * 10 + [[0.9, 0.8]] * 10
+    title, _ = chosen(contender("2d", dice=messy), contender("2d", "3d_fullres", dice=tidy))
+    assert title == "2d + 3d_fullres"
+
+
+def test_what_the_paired_test_favors_is_within_noise():
+    # The best by the means; case by case the other one is a little better nearly everywhere.
+    best = [[0.80, 0.9], *[[0.80, NAN]] * 19]
+    other = [[0.80, 0.5], *[[0.84, NAN]] * 19]
+    first, second = rank([contender("2d", dice=other), contender("3d_fullres", dice=best)])
+    assert (first.title, second.title) == ("3d_fullres", "2d")
+    assert second.difference < 0
+    assert second.is_within_noise == (second.probability >= 0.05)
 
 
 def test_one_candidate_is_taken():
@@ -104,7 +130,7 @@ def test_structures_weigh_the_same_however_many_cases_have_them():
 
 
 def test_without_any_dice_nothing_can_be_chosen():
-    with pytest.raises(UsageError, match="no trained model has a validated case that holds a lab"):
+    with pytest.raises(UsageError, match="no validated case holds a label"):
         rank([contender("2d", dice=[[NAN, NAN]])])
 
 

@@ -73,6 +73,34 @@ def test_parts_share_the_cases_and_each_writes_its_own_manifest(folder_of, write
     assert masks_in("masks") == masks_in("alone")
 
 
+def test_a_part_without_cases_is_done(folder_of, write_model, capsys):
+    folder_of(3)
+    predict(write_model(), "--parts", "4", "--part", "4")
+    assert "part 4 of 4 has no case" in capsys.readouterr().err
+    assert masks_in("masks") == {}
+
+
+def test_probabilities_of_another_model_are_not_kept(folder_of, write_model):
+    folder_of(1)
+    model = write_model()
+    predict(model, "--probabilities")
+    array = Path("masks/probabilities/case_00.b2nd")
+    first = array.read_bytes()
+    predict(model, "--no-mirror")
+    assert array.read_bytes() == first  # the same model: nothing was made
+    folder_of(1, (6, 7, 11))
+    predict(model)
+    assert not array.exists()
+    predict(model, "--probabilities")
+    assert array.read_bytes() != first
+
+
+def test_uncertainty_of_pictures_is_refused_before_work(make, write_model, capsys):
+    make.write(Path("imgs/a.png"), make.png(make.voxels((9, 14), "uint8")))
+    predict(write_model((1.0, 1.0), (8, 12), ending=".png"), "--uncertainty", code=2)
+    assert "2D images; --uncertainty writes NIfTI" in capsys.readouterr().err
+
+
 def test_parts_that_do_not_exist_are_refused(write_model, folder_of, capsys):
     folder_of(1)
     predict(write_model(), "--parts", "2", "--part", "3", code=2)
@@ -150,12 +178,12 @@ def test_ctrl_c_ends_a_prediction_soon_and_keeps_what_is_done(folder_of, write_m
         *(sys.executable, "-m", "autoseg", "predict", "-i", "imgs", "-m", str(write_model())),
         *("--device", "cpu", "-o", "masks", "--workers", "1"),
     ]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    while len(masks_in("masks")) < 2:
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    shown = process.communicate(timeout=60)[1]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while len(masks_in("masks")) < 2:
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        shown = process.communicate(timeout=60)[1]
     assert process.returncode == 75
     assert "Traceback" not in shown
     assert 2 <= len(masks_in("masks")) < 40

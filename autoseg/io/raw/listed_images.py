@@ -48,7 +48,8 @@ def listed_images(
         If it is no strict JSON or no table.
     """
     is_table = path.suffix.lower() == ".csv"
-    entries, problems = _tabled(path, description) if is_table else _listed(path)
+    read = _tabled if is_table else _listed
+    entries, problems = read(path, description)
     rules = Rules(
         where=str(path),
         folder=path.parent,
@@ -76,9 +77,18 @@ def _tabled(
     return list(table.entries(description.channels)), table.problems()
 
 
-def _listed(path: Path) -> tuple[Sequence[Entry], Sequence[AutosegError]]:
+def _listed(
+    path: Path, description: DatasetDescription
+) -> tuple[Sequence[Entry], Sequence[AutosegError]]:
     held = read_json(path)
     listed = held.get(_CASES) if isinstance(held, dict) else None
+    stated = held.get("channels", list(description.channels)) if isinstance(held, dict) else None
+    if stated is not None and stated != list(description.channels):
+        refuse(
+            str(path),
+            f"names the channels {stated}, but the model takes {list(description.channels)}",
+            "list the images of each case in the model's order, and name the channels so",
+        )
     if not isinstance(listed, list):
         refuse(
             str(path),

@@ -45,7 +45,7 @@ def described(plan_of, configuration_of):
         # Labels that carry a side: the plan spares that axis, and nothing is left.
         ("left_right", {"mirror_axes": (1, 2)}, ()),
         # Slices across left and right hold neither.
-        ("left_right", {"patch": (8, 12)}, (0, 1)),
+        ("left_right", {"patch": (8, 12)}, ()),
         ("plan", {"patch": (8, 12)}, (0, 1)),
         ("none", {"patch": (8, 12)}, ()),
         # Axes as they lie in the file have no names.

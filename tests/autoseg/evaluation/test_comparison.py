@@ -5,7 +5,7 @@ import pytest
 
 from autoseg.evaluation.comparison import (
     bootstrap_interval,
-    case_differences,
+    case_contributions,
     dice_table,
     mean_dice,
     paired_test,
@@ -63,10 +63,31 @@ def test_no_cases_have_no_interval():
     assert bootstrap_interval(np.full((3, 2), NAN)) is None
 
 
-def test_differences_are_over_the_structures_of_both():
-    first = np.array([[0.5, NAN], [0.2, 0.4], [NAN, 0.3]])
-    second = np.array([[0.7, 0.9], [0.1, 0.9], [0.5, NAN]])
-    np.testing.assert_allclose(case_differences(first, second), [0.2, (-0.1 + 0.5) / 2])
+def test_contributions_add_up_to_the_difference_of_the_means():
+    rng = np.random.default_rng(4)
+    first, second = rng.random((9, 3)), rng.random((9, 3))
+    for table in (first, second):
+        table[:4, 1] = NAN  # a structure that five cases have
+    contributions = case_contributions(first, second)
+    assert contributions.shape == (9,)
+    assert contributions.sum() == pytest.approx(mean_dice(second) - mean_dice(first))
+
+
+def test_what_one_way_sees_wrongly_counts_against_it():
+    # The second structure is in no reference; the second way sees it in two cases of four.
+    first = np.array([[0.8, NAN]] * 4)
+    second = np.array([[0.8, NAN], [0.8, 0.0], [0.8, 0.0], [0.8, NAN]])
+    np.testing.assert_allclose(case_contributions(first, second), [0, -0.25, -0.25, 0])
+    np.testing.assert_allclose(case_contributions(second, first), [0, 0.25, 0.25, 0])
+
+
+def test_a_rare_structure_weighs_as_much_as_a_common_one():
+    first, second = np.full((10, 2), NAN), np.full((10, 2), NAN)
+    first[:, 0], second[:, 0] = 0.5, 0.6
+    first[3, 1], second[3, 1] = 0.5, 0.1
+    contributions = case_contributions(first, second)
+    assert contributions[3] == pytest.approx(0.1 / 20 - 0.4 / 2)
+    assert contributions.sum() == pytest.approx((0.1 - 0.4) / 2)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -118,6 +118,13 @@ def test_tolerance_parts_what_agrees_from_what_does_not():
     assert (near.tolerance_mm, far.tolerance_mm) == (2.9, 3.1)
 
 
+@pytest.mark.parametrize("edge", [0.6, 0.7, 0.8, 0.9, 1.0])
+def test_one_voxel_is_within_a_tolerance_of_one_voxel(edge):
+    shape = (24, 24, 24)
+    first, second = (box(shape, (4, 19), (4, 19), (4 + n, 19 + n)) for n in (0, 1))
+    assert surface_distance(first, second, (edge,) * 3).nsd == 1
+
+
 def test_equal_masks_do_not_lie_apart():
     mask = blob(4)
     found = surface_distance(mask, mask.copy(), SPACING, 0)

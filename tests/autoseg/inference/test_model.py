@@ -355,5 +355,9 @@ def test_a_second_image_of_a_list_is_named(model_of, phantom):
     model, image = model_of(Threshold()), phantom()
     wrong = image.copy()
     wrong[0, 3, 4, 1] = np.nan
-    with pytest.raises(VoxelError, match="1 voxels are NaN or infinite"):
+    with pytest.raises(VoxelError, match="image 1: 1 voxels are NaN or infinite"):
         model.predict([image, wrong], [SPACING, SPACING])
+    with pytest.raises(GeometryError, match="2 images have 1 spacings and 2 affines"):
+        model.predict([image, image], [SPACING])
+    both = np.array([SPACING, SPACING])
+    assert len(model.predict([image, image], both)) == 2

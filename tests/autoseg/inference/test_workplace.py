@@ -68,6 +68,22 @@ def test_sums_move_to_the_host_in_the_middle_of_an_image():
     assert place.notes == ["cpu ran out of memory: logits are added up in the host's memory"]
 
 
+def test_sums_without_room_on_the_device_lie_on_the_host(monkeypatch):
+    zeros = torch.zeros
+
+    place = place_of(Small(4), 4, sums_on=torch.device("cpu:0"))
+
+    def short_of_memory(shape, **options):
+        if len(shape) > 2 and place.sums_on.index == 0:  # the sums of all channels
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return zeros(shape, **options)
+
+    monkeypatch.setattr(torch, "zeros", short_of_memory)
+    logits = predict_logits(place, image(), WINDOW)
+    np.testing.assert_allclose(logits, 2 * image(), rtol=1e-6)
+    assert place.sums_on == torch.device("cpu")
+
+
 def test_the_last_resort_is_the_cpu():
     device = Device(torch_device=torch.device("meta"), autocast=None)
     network = nn.Conv2d(1, 1, 1)

@@ -5,14 +5,15 @@ import pytest
 from autoseg.core.errors import DamagedError
 from autoseg.core.geometry import Geometry
 from autoseg.core.labels import Labels
-from autoseg.io import probabilities
+from autoseg.io import files, probabilities
 from autoseg.io.probabilities import (
     ProbabilityRecord,
     ProbabilityWriter,
     array_file,
-    is_written,
     open_probabilities,
     probability_cases,
+    remove_probabilities,
+    written_digest,
 )
 
 LABELS = Labels(names=("background", "left", "right"))
@@ -85,13 +86,13 @@ def test_an_unfinished_array_leaves_nothing(tmp_path):
     with pytest.raises(ValueError, match="same shape"):
         write_planes(tmp_path, record, [np.zeros((3, 6, 5)), np.zeros((3, 6, 4))])
     assert list(tmp_path.iterdir()) == []
-    assert not is_written(tmp_path, "a")
+    assert not written_digest(tmp_path, "a")
 
 
 def test_a_damaged_array_is_not_opened(tmp_path):
     record = record_of((2, 1, 0), (False,) * 3)
     write(tmp_path, record, (0, 1, 2), volume_of((5, 6, 7)))
-    assert is_written(tmp_path, "a")
+    assert written_digest(tmp_path, "a") == files.digest_file(array_file(tmp_path, "a"))
     path = array_file(tmp_path, "a")
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
@@ -99,4 +100,6 @@ def test_a_damaged_array_is_not_opened(tmp_path):
     with pytest.raises(DamagedError, match=r"a\.b2nd: its digest differs") as error:
         open_probabilities(tmp_path, "a")
     assert error.value.rule == "E-MODEL-59"
-    assert not is_written(tmp_path, "a")
+    assert not written_digest(tmp_path, "a")
+    remove_probabilities(tmp_path, "a")
+    assert list(tmp_path.iterdir()) == []

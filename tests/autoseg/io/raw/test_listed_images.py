@@ -94,6 +94,11 @@ def test_every_fault_is_listed_with_its_place(folder):
         ("list.csv", "image\nb\n", "columns case are missing"),
         ("list.csv", "case,image\n", "lists 0 cases"),
         ("list.json", "{}", "has no list 'cases'"),
+        (
+            "list.json",
+            '{"channels": ["FLAIR", "T1"], "cases": []}',
+            r"names the channels \['FLAIR', 'T1'\], but the model takes \['T1', 'FLAIR'\]",
+        ),
         ("list.json", '{"cases": []}', "lists 0 cases"),
     ],
 )
