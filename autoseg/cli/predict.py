@@ -20,7 +20,9 @@ from autoseg.core.acceptance import Accepted
 
 
 @click.command("predict")
-@click.option("-i", "--input", "source", type=PATH, required=True, help="Image or folder.")
+@click.option(
+    "-i", "--input", "source", type=PATH, required=True, help="Image, folder, or list of images."
+)
 @click.option("-o", "--output", type=PATH, required=True, help="Folder for segmentations.")
 @click.option(
     "-m",

@@ -24,6 +24,7 @@ from autoseg.core.training_config import TrainingConfig
 if TYPE_CHECKING:
     from autoseg.core.acceptance import Accepted
     from autoseg.pipeline.plan import PlanRequest
+    from autoseg.pipeline.run import RunResult
 
 
 @click.command("run")
@@ -65,9 +66,8 @@ def command(
     started = time.monotonic()
     from autoseg.io.documents import to_json
     from autoseg.io.workspace import find_raw_dataset, find_workspace
-    from autoseg.pipeline.run import RunRequest, fold_table
+    from autoseg.pipeline.run import RunRequest
     from autoseg.pipeline.run import run as run_all
-    from autoseg.pipeline.selection_files import selection_text
 
     place = find_workspace(workspace)
     result = run_all(
@@ -96,13 +96,16 @@ def command(
             },
             "selection": result.selection and to_json(result.selection),
         },
-        "\n".join(
-            [
-                *fold_table(result.summaries),
-                "",
-                *([selection_text(result.selection)] if result.selection else []),
-                f"models: {result.dataset.path / 'models'}",
-            ]
-        ),
+        _text(result),
         as_json=as_json,
     )
+
+
+def _text(result: "RunResult") -> str:
+    """Return the score of every fold, and what was chosen."""
+    from autoseg.pipeline.run import fold_table
+    from autoseg.pipeline.selection_files import selection_text
+
+    chosen = [selection_text(result.selection)] if result.selection else []
+    models = f"models: {result.dataset.path / 'models'}"
+    return "\n".join([*fold_table(result.summaries), "", *chosen, models])

@@ -23,9 +23,8 @@ Floats = npt.NDArray[np.float64]
 
 NEAREST: Final = 2
 """Elements whose distance is measured, those with the nearest centers. Discs overlap where a
-surface bends: of more of them the nearest is too near. Measured against every triangle of the
-meshes of four pairs of blobs: the mean is up to 0.012 mm too large with one, less than that off
-with two, and up to 0.033 mm too small with four."""
+surface bends: of more of them the nearest is too near. Its test holds it against every triangle
+of the meshes."""
 ROUNDING: Final = 1e-9
 """Share by which a distance may exceed the tolerance: one voxel is to be within one voxel."""
 PERCENTILE: Final = 0.95

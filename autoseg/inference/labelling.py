@@ -4,9 +4,9 @@ Linear interpolation is convex: where the voxels around a new one carry one labe
 one, whatever the logits are. Only at the borders between labels logits are interpolated, one class
 after the other against the best so far.
 
-That is exact for labels and for regions alike. The winning logit of all neighbors is the largest of
-any mixture of them; and a voxel carries the label of the last region above zero, which stays above
-zero in any mixture, as those behind it stay below.
+That is exact for labels, and for regions that are written as different labels. The winning logit
+of all neighbors is the largest of any mixture of them; and a voxel carries the label of the last
+region above zero, which stays above zero in any mixture, as those behind it stay below.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -90,10 +90,15 @@ def vote(members: Sequence[Tensor], folds: Sequence[int], labels: Labels) -> Pla
         votes += [_label(each, labels) for each in apart]
         averaged.append(_probabilities(apart.mean(0), labels))
     mean = torch.stack(averaged).mean(0)
-    # The logit of a region is above 0 where its probability is above 1/2.
-    found = _label(mean - 0.5 if labels.regions else mean, labels)
+    found = labels_of_probabilities(mean, labels)
     others = torch.stack([each != found for each in votes])
     return Plane(probabilities=mean, labels=found, disagreement=others.float().mean(0))
+
+
+def labels_of_probabilities(probabilities: Tensor, labels: Labels) -> Tensor:
+    """Return the labels (*spatial) that probabilities (K, *spatial) lead to, int32."""
+    # The logit of a region is above 0 where its probability is above 1/2.
+    return _label(probabilities - 0.5 if labels.regions else probabilities, labels)
 
 
 def entropy(probabilities: Tensor, labels: Labels) -> Tensor:

@@ -16,8 +16,7 @@ from autoseg.core.errors import (
 from autoseg.core.labels import LabelMap, Labels
 from autoseg.core.version import __version__
 from autoseg.execution.progress import Progress
-from autoseg.io import documents, files, images
-from autoseg.io.formats.table import sidecar_of
+from autoseg.io import documents, files
 from autoseg.io.probabilities import ProbabilityRecord, open_probabilities, probability_cases
 from autoseg.pipeline.prediction import (
     MANIFEST,
@@ -26,7 +25,7 @@ from autoseg.pipeline.prediction import (
     manifests,
     report_problems,
 )
-from autoseg.pipeline.segmentation_files import PROBABILITIES
+from autoseg.pipeline.segmentation_files import PROBABILITIES, encode_label_map
 
 BLOCK_BYTES: Final = 2**27
 """Memory of the probabilities that are averaged at a time."""
@@ -164,8 +163,8 @@ def _average(folders: Sequence[Folder], case: str, output: Path) -> PredictedCas
     label_map = _label_map([array for _, array in opened], record.labels)
     geometry = record.geometry
     path = output / f"{case}{record.output_ending}"
-    stored = record.labels.to_file(geometry.to_array(label_map))
-    data, sidecar = images.encode_segmentation(path, stored, geometry), sidecar_of(path, geometry)
+    label_map = geometry.to_array(label_map)
+    data, sidecar = encode_label_map(path, label_map, record.labels, geometry)
     if sidecar:
         files.write_atomically(*sidecar)
     files.write_atomically(path, data)
@@ -202,17 +201,13 @@ def _label_map(arrays: Sequence[Any], labels: Labels) -> LabelMap:
     """Return the label map (*file) of the mean of probabilities (K, *file)."""
     import torch
 
-    from autoseg.inference.labelling import labels_of
+    from autoseg.inference.planes import labels_of_probabilities
 
     shape = arrays[0].shape[1:]
     found: LabelMap = np.zeros(shape, labels.dtype)
     for part in _blocks(arrays[0].shape):
         mean: npt.NDArray[np.float32] = np.mean([array[:, part] for array in arrays], 0, np.float32)
-        # The logit of a region is above 0 where its probability is above 1/2.
-        channels = torch.from_numpy(mean - 0.5 if labels.regions else mean)
-        found[part] = labels_of(
-            channels, labels, torch.zeros(channels.shape[1:], dtype=torch.int32)
-        )
+        found[part] = labels_of_probabilities(torch.from_numpy(mean), labels)
     return found
 
 

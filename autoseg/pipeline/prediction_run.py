@@ -89,7 +89,7 @@ class Run:
         """
         case, output = prepared.case, self.request.output_file(prepared.case)
         labels = self.description.dataset.labels
-        data, sidecar = encode_label_map(output, segmented.label_map, labels, prepared)
+        data, sidecar = encode_label_map(output, segmented.label_map, labels, prepared.geometry)
         uncertainty = write_uncertainty(self.request, prepared, segmented)
         remove_others(self.request, case)
         folder = self.request.output / PROBABILITIES

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from autoseg.core.dataset import Case
+from autoseg.core.geometry import Geometry
 from autoseg.core.labels import LabelMap, Labels
 from autoseg.io import files, images
 from autoseg.io.formats.table import sidecar_of
@@ -64,11 +65,11 @@ def segment_case(
 
 
 def encode_label_map(
-    output: Path, label_map: LabelMap, labels: Labels, prepared: PreparedCase
+    output: Path, label_map: LabelMap, labels: Labels, geometry: Geometry
 ) -> tuple[bytes, tuple[Path, bytes] | None]:
     """Return the file of a segmentation, and the path and content of a sidecar if it needs one."""
-    data = images.encode_segmentation(output, labels.to_file(label_map), prepared.geometry)
-    return data, sidecar_of(output, prepared.geometry)
+    data = images.encode_segmentation(output, labels.to_file(label_map), geometry)
+    return data, sidecar_of(output, geometry)
 
 
 def write_uncertainty(

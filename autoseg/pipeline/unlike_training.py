@@ -1,4 +1,4 @@
-"""What an image to predict has that no training image can have had."""
+"""What an image to predict has that makes one doubt that it is like the training images."""
 
 from typing import Final
 
