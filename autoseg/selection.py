@@ -11,7 +11,7 @@ from typing import ClassVar
 from autoseg.core.errors import DocumentError, UsageError
 from autoseg.core.geometry import STRICT
 from autoseg.evaluation.comparison import (
-    LEAST_CASES,
+    LEAST_PATIENTS,
     SIGNIFICANT,
     Floats,
     Interval,
@@ -70,7 +70,7 @@ class Candidate:
     mean_dice: float
     """Mean over labels of their means over cases, 0 to 1."""
     interval: Interval
-    """Where that lies in 95 of 100 draws of as many cases."""
+    """Where that lies in 95 of 100 draws of as many patients."""
     difference: float
     """Mean difference of its Dice from the best candidate's; 0 of the best. A structure that one
     of both rightly leaves empty counts as 1, so it may differ from that of the means."""
@@ -130,8 +130,16 @@ class Selection:
         return tuple(trial.rule for trial in self.trials if trial.kept)
 
 
-def rank(contenders: Sequence[Contender]) -> tuple[Candidate, ...]:
+def rank(contenders: Sequence[Contender], patients: Sequence[str] = ()) -> tuple[Candidate, ...]:
     """Compare contenders on the same cases and return them, the best first.
+
+    Parameters
+    ----------
+    contenders : sequence of Contender
+        What could be chosen.
+    patients : sequence of str
+        The patient of each case: what is drawn and compared are patients. Empty where every case is
+        one.
 
     Raises
     ------
@@ -147,12 +155,14 @@ def rank(contenders: Sequence[Contender]) -> tuple[Candidate, ...]:
         )
     ordered = sorted(known, key=lambda pair: -pair[0])
     best = ordered[0][1]
-    return tuple(_candidate(value, each, best) for value, each in ordered)
+    return tuple(_candidate(value, each, best, patients) for value, each in ordered)
 
 
-def _candidate(value: float, contender: Contender, best: Contender) -> Candidate:
+def _candidate(
+    value: float, contender: Contender, best: Contender, patients: Sequence[str]
+) -> Candidate:
     contributions = case_contributions(best.table, contender.table)
-    interval = bootstrap_interval(contender.table)
+    interval = bootstrap_interval(contender.table, patients)
     assert interval is not None  # there is a mean
     return Candidate(
         members=contender.members,
@@ -160,21 +170,21 @@ def _candidate(value: float, contender: Contender, best: Contender) -> Candidate
         mean_dice=value,
         interval=interval,
         difference=float(contributions.sum()),
-        probability=paired_test(contributions),
+        probability=paired_test(contributions, patients),
     )
 
 
-def choose(candidates: Sequence[Candidate], cases: int) -> tuple[int, str]:
+def choose(candidates: Sequence[Candidate], patients: int) -> tuple[int, str]:
     """Return which of the ranked candidates to take, and why.
 
     The simplest of those within noise of the best, that with the fewest networks; of equally
-    simple ones the better. Of fewer than `LEAST_CASES` cases, which tell no noise, the best.
+    simple ones the better. Of fewer than `LEAST_PATIENTS` patients, who tell no noise, the best.
     """
     best = candidates[0]
     if len(candidates) == 1:
         return 0, f"{best.title} is the only candidate"
-    if cases < LEAST_CASES:
-        return 0, f"{best.title} is the best on {cases} cases, too few to tell it from chance"
+    if patients < LEAST_PATIENTS:
+        return 0, f"{best.title} is the best on {patients} patients, too few to tell it from chance"
     close = [number for number, each in enumerate(candidates) if each.is_within_noise]
     chosen = min(close, key=lambda number: (candidates[number].networks, number))
     taken = candidates[chosen]

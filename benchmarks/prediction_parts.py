@@ -138,10 +138,10 @@ def many_labels() -> Json:
     from autoseg.core.plan import Topology
     from autoseg.inference.labelling import grid_axes, label_slabs
     from autoseg.inference.predictor import predict_slabs
-    from autoseg.inference.window import Window
+    from autoseg.inference.tiling import Tiling
     from autoseg.inference.workplace import workplace
     from autoseg.networks.assembler import build_network
-    from autoseg.networks.device import choose_device, place_network
+    from autoseg.networks.device import choose_device
 
     topology = Topology(
         strides=((1, 1, 1), (2, 2, 2), (2, 2, 2), (2, 2, 2)),
@@ -152,15 +152,15 @@ def many_labels() -> Json:
     device = choose_device("cpu")
     arch = next(iter(PRESETS.values()))
     network = build_network(arch, topology, channels_in=1, channels_out=118).eval()
-    place = workplace([place_network(network, device, axes=3)], device)
+    place = workplace([network], device, axes=3)
     image = np.random.default_rng(0).normal(size=(1, 400, 273, 273)).astype(np.float32)
     shape = (600, 512, 512)
     axes = grid_axes(image.shape[1:], shape, order=1, separate=None)
     labels = Labels(names=tuple(f"label {n}" for n in range(118)))
     whole = np.empty(shape, np.uint8)
     began, done = time.perf_counter(), 0
-    window = Window(tile=(112, 112, 128), mirror_axes=())
-    for planes in label_slabs(predict_slabs(place, image, window), axes, labels):
+    tiling = Tiling(tile=(112, 112, 128), mirror_axes=())
+    for planes in label_slabs(predict_slabs(place, image, tiling), axes, labels):
         whole[done : done + len(planes)] = planes.numpy()
         done += len(planes)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -30,6 +30,7 @@ def write_model(root: Path, number: int, configuration: str) -> None:
     described = json.loads((base / "dataset.json").read_text())
     trainer = nnUNetTrainer(plans, configuration, 0, described, torch.device("cpu"))
     trainer.initialize()
+    trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size()  # notes the mirrored axes
     trainer.save_checkpoint(str(Path(trainer.output_folder) / "checkpoint_final.pth"))
     for name, content in (("plans.json", plans), ("dataset.json", described)):
         (Path(trainer.output_folder_base) / name).write_text(json.dumps(content))

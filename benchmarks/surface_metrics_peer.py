@@ -16,7 +16,8 @@ def main() -> None:
     found = {
         "hd95_mm": metrics.hd(percentile=95),
         "assd_mm": metrics.assd(),
-        "nsd": metrics.nsd(tau=float(np.median(spacing))),
+        "nsd": metrics.nsd(tau=1.01 * float(np.median(spacing))),
+        "nsd_at_one_voxel": metrics.nsd(tau=float(np.median(spacing))),
     }
     print(json.dumps({name: float(value) for name, value in found.items()}))
 

@@ -1,6 +1,6 @@
 """How much memory and disk the preprocessing of a case takes, from its shape and spacing alone."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -48,7 +48,11 @@ def reading_bytes(case: Case, folder: Path) -> int:
     folder : Path
         Folder that its paths start from.
     """
-    paths = (folder / path for path in (*case.images, str(case.segmentation)))
+    return unpacking_bytes(folder / path for path in (*case.images, str(case.segmentation)))
+
+
+def unpacking_bytes(paths: Iterable[Path]) -> int:
+    """Guess the memory of a process that reads files of unknown types at once, and works."""
     return PROCESS_BYTES + COPIES * sum(map(unpacked_bytes, paths))
 
 

@@ -20,7 +20,7 @@ from autoseg.cli.options import PATH, common_options, emit, planned_option, work
 @click.option("-o", "--output", type=PATH, default=None, help="Folder for the report.")
 @click.option(
     "--tolerance-mm",
-    type=click.FloatRange(0),
+    type=click.FloatRange(0, 1000),
     default=None,
     help="Distance of surfaces that counts as agreement.  [default: the median voxel edge]",
 )

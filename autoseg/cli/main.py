@@ -1,10 +1,12 @@
 """The program ``autoseg``: verbs loaded when called, and where errors become exit codes."""
 
+import _thread
 import importlib
 import json
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Sequence
@@ -43,6 +45,8 @@ VERBS: Final = {
 }
 SHOWN_PROBLEMS: Final = 10
 """Problems that are printed before the rest is only counted."""
+DROPPED_S: Final = 0.05
+"""After what time a Ctrl-C that was dropped is answered, seconds."""
 
 
 def keep_lines(command: click.Command) -> None:
@@ -111,7 +115,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def console() -> None:
     """Run the program and leave with its exit code."""
+    keep_interrupts()
     sys.exit(main())
+
+
+def keep_interrupts() -> None:
+    """Let no Ctrl-C get lost: Python drops one that arrives in a destructor, and prints it."""
+    usual = sys.unraisablehook
+
+    def again(dropped: "sys.UnraisableHookArgs") -> None:
+        if dropped.exc_type is KeyboardInterrupt:
+            later = threading.Timer(DROPPED_S, _thread.interrupt_main)  # not in here: dropped again
+            later.daemon = True
+            later.start()
+        else:
+            usual(dropped)
+
+    sys.unraisablehook = again
 
 
 def report(error: AutosegError, *, as_json: bool = False) -> int:

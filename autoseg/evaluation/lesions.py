@@ -7,8 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autoseg.core.geometry import STRICT
-
-Mask = npt.NDArray[np.bool_]
+from autoseg.evaluation.boxes import Mask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,11 +9,10 @@ import numpy as np
 
 from autoseg.core.geometry import STRICT
 from autoseg.core.labels import Labels, Region
+from autoseg.evaluation.boxes import Box, Mask, grown, hull, label_boxes, structure_mask
 from autoseg.evaluation.lesions import LesionDetection, lesion_detection
 from autoseg.evaluation.overlap import LabelMap, Overlap, overlap_per_label, voxel_volume_mm3
-from autoseg.evaluation.surfaces import Mask, SurfaceDistance, surface_distance
-
-Box = tuple[slice, ...]
+from autoseg.evaluation.surfaces import SurfaceDistance, surface_distance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,17 +86,22 @@ def score_case(
 
     Notes
     -----
-    Voxels that are ignored in the reference are outside every structure.
+    Voxels that are ignored in the reference are outside every structure, and surfaces beside them
+    are not measured.
     """
     overlaps = overlap_per_label(reference, prediction, labels)
-    if labels.ignored is not None:
-        prediction = np.where(reference == labels.ignored, 0, prediction)
-    boxes = [_boxes(each, labels) for each in (reference, prediction)]
+    ignored = None if labels.ignored is None else reference == labels.ignored
+    if ignored is not None:
+        prediction = np.where(ignored, 0, prediction)
+    boxes = [label_boxes(each, labels.count) for each in (reference, prediction)]
     surfaces, lesions = [], []
     for structure in labels.structures:
-        box = _hull([found[label] for found in boxes for label in structure.labels])
+        box = hull([found[label] for found in boxes for label in structure.labels])
+        if ignored is not None and box is not None:
+            box = grown(box, ignored.shape)
         expected, found = (_mask(each, structure, box) for each in (reference, prediction))
-        surfaces.append(surface_distance(expected, found, spacing, tolerance_mm))
+        unknown = None if ignored is None or box is None else ignored[box]
+        surfaces.append(surface_distance(expected, found, spacing, tolerance_mm, ignored=unknown))
         lesions.append(lesion_detection(expected, found))
     return CaseScores(
         case=case,
@@ -108,31 +112,8 @@ def score_case(
     )
 
 
-def _boxes(label_map: LabelMap, labels: Labels) -> dict[int, Box | None]:
-    """Return the box that holds each foreground label; None for one that is nowhere."""
-    from scipy.ndimage import find_objects
-
-    found = find_objects(label_map, max_label=labels.count - 1)
-    return dict(zip(labels.foreground, found, strict=True))
-
-
-def _hull(boxes: Sequence[Box | None]) -> Box | None:
-    """Return the box that holds all boxes; None if there is none."""
-    known = [box for box in boxes if box is not None]
-    if not known:
-        return None
-    return tuple(
-        slice(min(side.start for side in sides), max(side.stop for side in sides))
-        for sides in zip(*known, strict=True)
-    )
-
-
 def _mask(label_map: LabelMap, structure: Region, box: Box | None) -> Mask:
     """Return where a structure is, within a box; a single voxel outside it if there is none."""
     if box is None:
         return np.zeros((1,) * label_map.ndim, bool)
-    part = label_map[box]
-    if len(structure.labels) == 1:
-        alone: Mask = part == structure.labels[0]
-        return alone
-    return np.isin(part, structure.labels)
+    return structure_mask(label_map[box], structure.labels)

@@ -1,15 +1,15 @@
 """How far the surfaces of a segmentation and of its reference lie apart, mm.
 
-A surface runs halfway between voxels inside and outside, as marching cubes draws it, and is cut
-into one element per cell of 2 x 2 x 2 voxels. Every element counts by its area, so that neither the
-grid's spacing nor its direction changes a distance. In 2D contours take the place of surfaces and
-length that of area.
+The surface of a structure is that of its voxels: every face between one inside and one outside. It
+is measured at the middles of the triangles that its faces consist of, each of which counts by its
+area, so that a spacing that differs between axes weighs nothing twice. In 2D the edges of pixels
+take the place of faces, and length that of area.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import product
+from math import prod
 from typing import ClassVar, Final
 
 import numpy as np
@@ -17,14 +17,18 @@ import numpy.typing as npt
 
 from autoseg.core.errors import GeometryError
 from autoseg.core.geometry import STRICT
+from autoseg.evaluation.boxes import Mask
 
-Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.intp]
 
-NEAREST: Final = 2
-"""Elements whose distance is measured, those with the nearest centers. Discs overlap where a
-surface bends: of more of them the nearest is too near. Its test holds it against every triangle
-of the meshes."""
+PARTS: Final = {2: 2, 3: 3}
+"""Steps that an edge of a voxel is divided into, by axes. The middles of its triangles lie at one
+and at two thirds of a face, that of a pixel's edge at one half."""
+MIDDLES: Final = {2: (1,), 3: (1, 2)}
+"""Steps from the first corner of a face to its middles, along all of its axes."""
+SLAB_POINTS: Final = 2**26
+"""Points of a grid of steps that are marked at a time; one byte each."""
 ROUNDING: Final = 1e-9
 """Share by which a distance may exceed the tolerance: one voxel is to be within one voxel."""
 PERCENTILE: Final = 0.95
@@ -35,7 +39,8 @@ PERCENTILE: Final = 0.95
 class SurfaceDistance:
     """How far the surfaces of one structure lie apart in one case.
 
-    Distances are None where either has no surface: an empty mask lies nowhere.
+    Distances are None where either has no surface, as an empty mask lies nowhere, and where both
+    border ignored voxels only.
     """
 
     __pydantic_config__: ClassVar = STRICT
@@ -46,25 +51,31 @@ class SurfaceDistance:
     """Mean distance of all points of both surfaces from the other one, mm."""
     nsd: float | None
     """Share of both surfaces that lies within the tolerance of the other, 0 to 1: 0 where only one
-    is empty, None where both are."""
+    is empty, None where both are or nothing is measured."""
     tolerance_mm: float
     """Distance that counts as agreement, mm."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Elements:
-    """The pieces of a surface."""
+class Surface:
+    """The surface of a mask."""
 
-    centers: Floats
-    """(n, d) middle of each, mm."""
-    normals: Floats
-    """(n, d) unit vector across each; zeros where a cell holds two sheets back to back."""
+    middles: Floats
+    """(n, d) middle of every triangle, in 2D of every edge, mm."""
     sizes: Floats
-    """(n,) area, mm^2; in 2D length, mm."""
+    """(n,) its area, mm^2; in 2D its length, mm."""
+    points: Floats
+    """(m, d) all points of the surface on the grid of steps, mm: one of them is the nearest to any
+    middle of another surface on the same voxels."""
 
 
 def surface_distance(
-    reference: Mask, prediction: Mask, spacing: Sequence[float], tolerance_mm: float | None = None
+    reference: Mask,
+    prediction: Mask,
+    spacing: Sequence[float],
+    tolerance_mm: float | None = None,
+    *,
+    ignored: Mask | None = None,
 ) -> SurfaceDistance:
     """Measure how far the surfaces of two masks lie apart.
 
@@ -76,6 +87,9 @@ def surface_distance(
         Voxel edges along the axes, mm.
     tolerance_mm : float, optional
         Distance that counts as agreement, at least 0, mm; `default_tolerance` if left out.
+    ignored : (*spatial) array of bool, optional
+        Voxels of which nothing is known, inside neither mask. Where a surface borders them it is
+        not measured, but the other one may lie near it.
 
     Raises
     ------
@@ -84,26 +98,29 @@ def surface_distance(
 
     Notes
     -----
-    The Hausdorff distance is the larger one of both directions. Where an element's nearest point of
-    the other surface lies is found among the `NEAREST` elements with the nearest centers, each
-    taken as a disc of its area.
+    The Hausdorff distance is the larger one of both directions. Distances are exact: the nearest
+    point of a face has, along every axis, the place of the middle that it is nearest to, or that of
+    an end of the face, and both are places on the grid of steps.
 
     References
     ----------
-    Nikolov et al. 2021 (doi:10.2196/26151) on the area-weighted surface Dice; Podobnik and Vrtovec
-    2024, Metrics Revolutions, on how implementations differ.
+    Nikolov et al. 2021 (doi:10.2196/26151) on the surface Dice; Podobnik and Vrtovec 2024, Metrics
+    Revolutions, on how implementations differ. Theirs, MeshMetrics, takes the same surface:
+    ``benchmarks/surface_metrics.py``.
     """
-    _check(reference, prediction, spacing, tolerance_mm)
+    masks = (reference, prediction) if ignored is None else (reference, prediction, ignored)
+    _check(masks, spacing, tolerance_mm)
     allowed = default_tolerance(spacing) if tolerance_mm is None else tolerance_mm
     if not (reference.any() and prediction.any()):
         nsd = 0.0 if reference.any() or prediction.any() else None
         return SurfaceDistance(hd95_mm=None, assd_mm=None, nsd=nsd, tolerance_mm=allowed)
-    first, second = (surface_elements(mask, spacing) for mask in (reference, prediction))
-    there, back = distances(first, second), distances(second, first)
-    sizes = np.concatenate((first.sizes, second.sizes))
-    both = np.concatenate((there, back))
+    first, second = (voxel_surface(mask, spacing, ignored) for mask in (reference, prediction))
+    ways = [(distances(first, second), first.sizes), (distances(second, first), second.sizes)]
+    both, sizes = (np.concatenate(parts) for parts in zip(*ways, strict=True))
+    if not len(sizes):  # both border nothing but ignored voxels
+        return SurfaceDistance(hd95_mm=None, assd_mm=None, nsd=None, tolerance_mm=allowed)
     return SurfaceDistance(
-        hd95_mm=max(_percentile(there, first.sizes), _percentile(back, second.sizes)),
+        hd95_mm=max(_percentile(*way) for way in ways if len(way[0])),
         assd_mm=float(np.average(both, weights=sizes)),
         nsd=float(sizes[both <= allowed * (1 + ROUNDING)].sum() / sizes.sum()),
         tolerance_mm=allowed,
@@ -121,55 +138,75 @@ def default_tolerance(spacing: Sequence[float]) -> float:
     return float(np.median(spacing))
 
 
-def surface_elements(mask: Mask, spacing: Sequence[float]) -> Elements:
-    """Return the surface of a mask (*spatial), whose first voxel lies at 0 mm.
+def voxel_surface(mask: Mask, spacing: Sequence[float], ignored: Mask | None = None) -> Surface:
+    """Return the surface of a mask (*spatial), the middle of whose first voxel lies at 0 mm.
 
-    Nothing is inside beyond the grid, so every surface is closed.
+    Nothing is inside beyond the grid, so every surface is closed. Faces beside an ignored voxel
+    have points but no middles.
     """
-    padded = np.pad(mask, 1).view(np.uint8)
-    code = np.zeros([n - 1 for n in padded.shape], np.uint8)
-    for bit, corner in enumerate(product((0, 1), repeat=mask.ndim)):
-        part = padded[tuple(slice(c, n - 1 + c) for c, n in zip(corner, padded.shape, strict=True))]
-        code |= part << bit
-    flat = code.ravel()
-    cells = np.flatnonzero((flat != 0) & (flat != (1 << 2**mask.ndim) - 1))
-    shapes = _shapes(tuple(float(edge) for edge in spacing))
-    kinds = flat[cells]
-    corners = np.stack(np.unravel_index(cells, code.shape), axis=1) - 1.0
-    return Elements(
-        centers=corners * np.asarray(spacing) + shapes.centers[kinds],
-        normals=shapes.normals[kinds],
-        sizes=shapes.sizes[kinds],
-    )
+    axes, edges = mask.ndim, np.asarray(spacing, float)
+    padded, unknown = np.pad(mask, 1), None if ignored is None else np.pad(ignored, 1)
+    faces = [_first_corners(padded, axis) for axis in range(axes)]
+    middles, sizes = [], []
+    for axis, every in enumerate(faces):
+        corners = every if unknown is None else every[_is_known(every, axis, unknown)]
+        across = np.arange(axes) != axis
+        for steps in MIDDLES[axes]:
+            middles.append(corners + steps * across)
+            sizes.append(np.full(len(corners), edges[across].prod() / len(MIDDLES[axes])))
+    points = list(_points(faces, [PARTS[axes] * n + 1 for n in padded.shape]))
+
+    def placed(steps: list[Indices]) -> Floats:
+        # The first voxel of the padding begins at step 0: one and a half voxels before 0 mm.
+        millimeters: Floats = (np.concatenate(steps) / PARTS[axes] - 1.5) * edges
+        return millimeters
+
+    return Surface(middles=placed(middles), sizes=np.concatenate(sizes), points=placed(points))
 
 
-def distances(points: Elements, surface: Elements) -> Floats:
-    """Return how far the center of each element lies from another surface, (n,) mm."""
+def distances(surface: Surface, other: Surface) -> Floats:
+    """Return how far every middle of a surface lies from another on the same voxels, (n,) mm."""
     from scipy.spatial import cKDTree
 
-    count = min(NEAREST, len(surface.sizes))
-    tree = cKDTree(surface.centers, balanced_tree=False, compact_nodes=False)
-    _, nearest = tree.query(points.centers, k=range(1, count + 1), workers=-1)
-    radii = _radii(surface)
-    shortest = np.full(len(points.sizes), np.inf)
-    for found in nearest.T:
-        away = points.centers - surface.centers[found]
-        across = np.abs(np.einsum("nd,nd->n", away, surface.normals[found]))
-        squared = np.einsum("nd,nd->n", away, away)
-        along = np.sqrt(np.maximum(squared - across**2, 0))
-        beside = np.maximum(along - radii[found], 0)
-        np.minimum(shortest, np.hypot(across, beside), out=shortest)
-    return shortest
+    tree = cKDTree(other.points, balanced_tree=False, compact_nodes=False)
+    found: Floats = tree.query(surface.middles, workers=-1)[0]
+    return found
 
 
-def _radii(surface: Elements) -> Floats:
-    """Return the radius of a disc, or half the length of a line, of each element's size."""
-    radii: Floats = np.sqrt(surface.sizes / np.pi) if _axes(surface) == 3 else surface.sizes / 2
-    return radii
+def _first_corners(padded: Mask, axis: int) -> Indices:
+    """Return the first corner of every face across an axis, (faces, d) in steps, sorted."""
+    here = [slice(None)] * padded.ndim
+    behind = here.copy()
+    here[axis], behind[axis] = slice(None, -1), slice(1, None)
+    voxels = np.argwhere(padded[tuple(here)] != padded[tuple(behind)])
+    voxels[:, axis] += 1
+    return voxels * PARTS[padded.ndim]
 
 
-def _axes(surface: Elements) -> int:
-    return len(surface.centers[0])
+def _is_known(corners: Indices, axis: int, unknown: Mask) -> Mask:
+    """Return which faces across an axis lie between two voxels that are known."""
+    behind = corners // PARTS[unknown.ndim]
+    before = behind - (np.arange(unknown.ndim) == axis)
+    known: Mask = ~(unknown[tuple(before.T)] | unknown[tuple(behind.T)])
+    return known
+
+
+def _points(faces: Sequence[Indices], grid: Sequence[int]) -> Iterator[Indices]:
+    """Yield the points (m, d) of faces on a grid of steps, slab after slab, nearly each once."""
+    axes = len(grid)
+    parts, strides = PARTS[axes], np.array([prod(grid[axis + 1 :]) for axis in range(axes)])
+    rows = max(1, SLAB_POINTS // int(strides[0]))
+    for start in range(0, grid[0], rows):
+        marked = np.zeros((min(start + rows + parts, grid[0]) - start, *grid[1:]), bool)
+        flat = marked.ravel()
+        for axis, corners in enumerate(faces):
+            some = slice(*np.searchsorted(corners[:, 0], (start, start + rows)))
+            places = corners[some] @ strides - start * strides[0]
+            for steps in product(range(parts + 1), repeat=axes - 1):
+                flat[places + np.delete(strides, axis) @ steps] = True
+        points = np.argwhere(marked)
+        points[:, 0] += start
+        yield points
 
 
 def _percentile(values: Floats, sizes: Floats) -> float:
@@ -180,66 +217,15 @@ def _percentile(values: Floats, sizes: Floats) -> float:
     return float(values[order[min(place, len(order) - 1)]])
 
 
-@lru_cache(maxsize=32)
-def _shapes(spacing: tuple[float, ...]) -> Elements:
-    """Return the element of a cell for every combination of corners inside, by its number."""
-    axes = len(spacing)
-    corners = list(product((0, 1), repeat=axes))
-    count = 1 << len(corners)
-    centers, normals, sizes = np.zeros((count, axes)), np.zeros((count, axes)), np.zeros(count)
-    for number in range(1, count - 1):
-        cell = np.zeros((2,) * axes)
-        for bit, corner in enumerate(corners):
-            cell[corner] = number >> bit & 1
-        pieces = (_triangles if axes == 3 else _lines)(cell) * np.asarray(spacing)
-        vectors = _area_vectors(pieces)
-        areas = np.linalg.norm(vectors, axis=1)
-        sizes[number] = areas.sum()
-        centers[number] = np.average(pieces.mean(axis=1), axis=0, weights=areas)
-        whole = vectors.sum(axis=0)
-        if np.linalg.norm(whole) > 1e-3 * sizes[number]:
-            normals[number] = whole / np.linalg.norm(whole)
-    return Elements(centers=centers, normals=normals, sizes=sizes)
-
-
-def _triangles(cell: Floats) -> Floats:
-    """Return the triangles (t, 3, 3) between the corners of a cell that are 0 and those of 1."""
-    from skimage.measure import marching_cubes
-
-    vertices, faces, _, _ = marching_cubes(cell, 0.5)
-    triangles: Floats = vertices[faces].astype(np.float64)
-    return triangles
-
-
-def _lines(cell: Floats) -> Floats:
-    """Return the lines (t, 2, 2) between the corners of a square that are 0 and those of 1."""
-    from skimage.measure import find_contours
-
-    contours = find_contours(cell, 0.5)
-    return np.concatenate([np.stack((line[:-1], line[1:]), axis=1) for line in contours])
-
-
-def _area_vectors(pieces: Floats) -> Floats:
-    """Return the vector across each piece whose length is its size."""
-    first = pieces[:, 1] - pieces[:, 0]
-    if pieces.shape[2] == 2:
-        return np.stack((-first[:, 1], first[:, 0]), axis=1)
-    vectors: Floats = np.cross(first, pieces[:, 2] - pieces[:, 0]) / 2
-    return vectors
-
-
-def _check(
-    reference: Mask, prediction: Mask, spacing: Sequence[float], tolerance_mm: float | None
-) -> None:
-    if reference.shape != prediction.shape or reference.ndim not in (2, 3):
+def _check(masks: Sequence[Mask], spacing: Sequence[float], tolerance_mm: float | None) -> None:
+    axes = masks[0].ndim
+    if len({mask.shape for mask in masks}) > 1 or axes not in (2, 3):
         raise GeometryError(
-            f"masks: shapes {reference.shape} and {prediction.shape} must be equal, with 2 or 3 "
-            "axes",
+            f"masks: shapes {' and '.join(str(mask.shape) for mask in masks)} must be equal, with "
+            "2 or 3 axes",
             rule="E-GEO-20",
         )
-    if len(spacing) != reference.ndim or not all(0 < edge < np.inf for edge in spacing):
-        raise GeometryError(
-            f"spacing {tuple(spacing)} must be {reference.ndim} positive numbers, mm"
-        )
+    if len(spacing) != axes or not all(0 < edge < np.inf for edge in spacing):
+        raise GeometryError(f"spacing {tuple(spacing)} must be {axes} positive numbers, mm")
     if tolerance_mm is not None and not 0 <= tolerance_mm < np.inf:
         raise GeometryError(f"tolerance is {tolerance_mm} mm; it must be 0 or more, and finite")

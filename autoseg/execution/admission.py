@@ -50,21 +50,26 @@ class Queue(Generic[Item]):
         Each fits into the budget by itself.
     budget_bytes : int
         Memory for all items that run at the same time.
+    in_order : bool
+        Whether items start in their order instead, and a suspect before the next.
     """
 
-    def __init__(self, tasks: Sequence[Task[Item]], budget_bytes: int) -> None:
-        self._waiting = sorted(tasks, key=lambda task: -task.needed_bytes)
+    def __init__(
+        self, tasks: Sequence[Task[Item]], budget_bytes: int, *, in_order: bool = False
+    ) -> None:
+        self._waiting = sorted(tasks, key=lambda task: 0 if in_order else -task.needed_bytes)
         self._suspects: list[Task[Item]] = []
         self._budget_bytes = budget_bytes
+        self._in_order = in_order
 
     def pop(self, running: Sequence[Task[Item]]) -> Task[Item] | None:
         """Remove and return the next item that may run beside those running; None to wait."""
+        if self._suspects and (self._in_order or not self._waiting):
+            return None if running else self._suspects.pop(0)
         free = self._budget_bytes - sum(task.needed_bytes for task in running)
-        for position, task in enumerate(self._waiting):
+        for position, task in enumerate(self._waiting[:1] if self._in_order else self._waiting):
             if task.needed_bytes <= free:
                 return self._waiting.pop(position)
-        if not running and not self._waiting and self._suspects:
-            return self._suspects.pop(0)
         return None
 
     def put_back(self, task: Task[Item]) -> None:

@@ -1,6 +1,6 @@
 """Make the next items of a sequence while the present one is worked on."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from queue import Empty, Full, Queue
 from threading import Event, Thread
@@ -21,7 +21,7 @@ class _Made(Generic[Item]):
     is_last: bool = False
 
 
-def ahead(items: Iterator[Item], count: int = 1) -> Iterator[Item]:
+def ahead(items: Iterator[Item], count: int = 1) -> Generator[Item]:
     """Yield the items of an iterator that a thread of its own advances.
 
     Parameters

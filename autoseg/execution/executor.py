@@ -53,6 +53,7 @@ def run_tasks(
     timeout_s: float | Callable[[Item], float] | None = LONGEST_TASK_S,
     memory_bytes: Callable[[Item], int] | None = None,
     budget_bytes: int | None = None,
+    most_ahead: int | None = None,
     when_done: Callable[[Outcome[Item, Value]], None] | None = None,
 ) -> Iterator[Outcome[Item, Value]]:
     """Apply a function to items and yield the outcomes in the items' order.
@@ -75,6 +76,10 @@ def run_tasks(
         together; one that does not fit by itself is refused before any work starts.
     budget_bytes : int, optional
         Memory for all items that run at the same time; measured if left out.
+    most_ahead : int, optional
+        Items at most, at least 1, that are at work or wait for their turn: for values that take
+        room, such as files. Items then start in their order, and one that lost its worker is tried
+        again before the next.
     when_done : callable, optional
         Called in this process with each outcome as soon as it is there, in any order.
 
@@ -86,7 +91,7 @@ def run_tasks(
     """
     budget = inspect_machine().budget_bytes if budget_bytes is None else budget_bytes
     tasks = list_tasks(items, name=name, memory_bytes=memory_bytes, timeout_s=timeout_s)
-    stage = _Stage(function, budget, when_done or _ignore)
+    stage = _Stage(function, budget, when_done or _ignore, most_ahead)
     fitting = stage.refuse_too_large(tasks)
     if isinstance(workers, WorkerPool):
         yield from _run_stage(stage, fitting, workers, len(tasks))
@@ -163,8 +168,10 @@ class _Stage(Generic[Item, Value]):
         function: Callable[[Item], Value],
         budget_bytes: int,
         when_done: Callable[[Outcome[Item, Value]], None],
+        most_ahead: int | None,
     ) -> None:
         self._function = function
+        self._most_ahead = most_ahead
         self._budget_bytes = budget_bytes
         self._when_done = when_done
         self._runs: list[_Run[Item]] = []
@@ -190,7 +197,7 @@ class _Stage(Generic[Item, Value]):
 
     def run_in_workers(self, tasks: Sequence[Task[Item]], workers: WorkerPool) -> Iterator[None]:
         """Settle items in workers, one or more or none in each step."""
-        queue = Queue(tasks, self._budget_bytes)
+        queue = Queue(tasks, self._budget_bytes, in_order=self._most_ahead is not None)
         while True:
             self._start(queue, workers)
             limits = [_LONGEST_WAIT_S, *(run.left_s for run in self._runs)]
@@ -201,7 +208,7 @@ class _Stage(Generic[Item, Value]):
             yield
 
     def _start(self, queue: Queue[Item], workers: WorkerPool) -> None:
-        while len(self._runs) < workers.count:
+        while len(self._runs) < workers.count and self._has_room():
             task = queue.pop([run.task for run in self._runs])
             if task is None:
                 return
@@ -211,6 +218,11 @@ class _Stage(Generic[Item, Value]):
             began = time.monotonic()
             future = worker.begin(self._function, task.item, task.name)
             self._runs.append(_Run(task=task, worker=worker, future=future, began=began))
+
+    def _has_room(self) -> bool:
+        """Tell whether one more item may be begun; one always may where none is at work."""
+        most = self._most_ahead
+        return not self._runs or most is None or len(self._runs) + len(self.settled) < most
 
     def _look_at(self, run: _Run[Item], queue: Queue[Item], workers: WorkerPool) -> None:
         has_ended = run.future.done()  # before the look: it may end, and break, meanwhile

@@ -45,6 +45,8 @@ with the same peak."""
 WORKER_VARIABLES: Final = dict.fromkeys(THREAD_VARIABLES, "1") | MEMORY_VARIABLES
 """The environment of workers, where it differs from this process's."""
 
+LEAST_RISE_BYTES: Final = 2**20
+"""How much more than ever before a process must hold for a peak: pages come and go."""
 _STATUS: Final = Path("/proc/self/status")
 _PR_SET_PDEATHSIG: Final = 1
 """Linux: the signal that the kernel sends to a process whose parent ends, see prctl(2)."""
@@ -148,7 +150,7 @@ def _risen_peak(before: int) -> int | None:
     # Letting the kernel forget the peak would tell it for each item, and hide it from everyone else
     # who measures this process.
     peak = _peak_bytes()
-    return peak if peak > before else None
+    return peak if peak > before + LEAST_RISE_BYTES else None
 
 
 def _peak_bytes() -> int:

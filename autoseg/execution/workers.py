@@ -6,28 +6,25 @@ when one was killed while it held that lock, the others stood still in six of ei
 
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from multiprocessing.context import SpawnContext, SpawnProcess
+from threading import Lock
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
 from autoseg.core.errors import ResourceError
-from autoseg.execution.worker_process import (
-    WORKER_VARIABLES,
-    attempt_in_worker,
-    load_modules,
-    prepare_worker,
+from autoseg.execution.process_start import (
+    KERNEL_ENDS_ORPHANS,
+    interrupts_held,
+    worker_environment,
 )
+from autoseg.execution.worker_process import attempt_in_worker, load_modules, prepare_worker
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
-
-KERNEL_ENDS_ORPHANS: Final = sys.platform == "linux"
-"""Whether the kernel can be asked to end workers with their parent; else they watch a pipe."""
 
 TOLERATED_FAILED_STARTS: Final = 2
 """Workers in a row that may end while they start; then no worker can be expected to start."""
@@ -142,6 +139,8 @@ class WorkerPool:
         self._taken: list[Worker] = []
         self._failed_starts = 0
         self._is_claimed = False
+        self._is_closed = False
+        self._moving = Lock()
         try:
             for _ in range(count):
                 self._idle.append(Worker(preload))
@@ -161,9 +160,11 @@ class WorkerPool:
         self.close()
 
     def close(self) -> None:
-        """End all workers at once."""
-        workers = [*self._idle, *self._taken]
-        self._idle, self._taken = [], []
+        """End all workers at once, even while a thread has a stage of them under way."""
+        with self._moving:
+            self._is_closed = True
+            workers = [*self._idle, *self._taken]
+            self._idle, self._taken = [], []
         for worker in workers:
             worker.kill()
         for worker in workers:
@@ -184,32 +185,51 @@ class WorkerPool:
             self._is_claimed = False
 
     def take(self) -> Worker | None:
-        """Return a worker that is free, or None if all are at work."""
-        while self._idle:
-            worker = self._idle.pop()
-            self._taken.append(worker)
+        """Return a worker that is free, or None if all are at work.
+
+        Raises
+        ------
+        RuntimeError
+            If the workers are closed.
+        """
+        while (worker := self._taken_from_idle()) is not None:
             if worker.lives:
                 return worker
             self._note_end(worker)
             self.drop(worker)
         if len(self._taken) == self.count:
             return None
-        worker = Worker(self._preload)
-        self._taken.append(worker)
+        with self._moving:
+            if self._is_closed:
+                raise RuntimeError("these workers are closed")
+            worker = Worker(self._preload)
+            self._taken.append(worker)
         return worker
+
+    def _taken_from_idle(self) -> Worker | None:
+        with self._moving:
+            if not self._idle:
+                return None
+            self._taken.append(self._idle.pop())
+            return self._taken[-1]
 
     def give_back(self, worker: Worker) -> None:
         """Take a worker back that has done its item."""
         worker.check_preload()
         self._failed_starts = 0
-        self._taken.remove(worker)
-        self._idle.append(worker)
+        with self._moving:
+            if worker in self._taken:  # else closed meanwhile
+                self._taken.remove(worker)
+                self._idle.append(worker)
 
     def drop(self, worker: Worker) -> None:
         """End a worker."""
+        with self._moving:
+            if worker not in self._taken:  # whoever closed the pool ends it
+                return
+            self._taken.remove(worker)
         worker.kill()
         worker.join()
-        self._taken.remove(worker)
 
     def replace(self, worker: Worker) -> None:
         """End a worker that lost its item; refuse to go on when none manages to start."""
@@ -252,31 +272,3 @@ class _OneProcess(SpawnContext):
             raise OSError("the one process of this worker has ended")
         self.processes.append(SpawnProcess(*args, **kwargs))  # type: ignore[arg-type]
         return self.processes[0]
-
-
-@contextmanager
-def interrupts_held() -> Iterator[None]:
-    """Start a process with Ctrl-C blocked: one that is still importing would print a traceback."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def worker_environment() -> Iterator[None]:
-    """Give the processes that are started in the block the environment of workers."""
-    before = {name: os.environ.get(name) for name in WORKER_VARIABLES}
-    os.environ.update(WORKER_VARIABLES)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

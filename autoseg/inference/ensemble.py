@@ -14,6 +14,7 @@ from torch import Tensor
 from autoseg.core.errors import UsageError
 from autoseg.core.labels import LabelMap, Labels
 from autoseg.inference.export import axes_to_input
+from autoseg.inference.first_stages import FirstStages, run_first_stages
 from autoseg.inference.model import Model
 from autoseg.inference.planes import Plane, entropy, interpolated_planes, vote
 from autoseg.inference.predictor import OnTile, no_listener
@@ -89,9 +90,7 @@ def segment(
     if len(models) == 1 and not uncertainty and on_plane is None:
         return Segmented(label_map=models[0].segment_prepared(prepared, on_tile=on_tile))
     labels, plan = models[0].description.dataset.labels, models[0].description.plan
-    members = [
-        _planes(model, prepared, folds_apart=uncertainty, on_tile=on_tile) for model in models
-    ]
+    members = _planes(models, prepared, folds_apart=uncertainty, on_tile=on_tile)
     folds = [len(model.folds) if uncertainty else 1 for model in models]
     whole = _Whole(prepared.grid, labels, uncertainty=uncertainty, on_plane=on_plane)
     for planes in zip(*members, strict=True):
@@ -115,7 +114,7 @@ def averaged_label_maps(
     """
     labels, plan = models[0].description.dataset.labels, models[0].description.plan
     wholes = [_Whole(prepared.grid, labels, uncertainty=False, on_plane=None) for _ in groups]
-    members = [_planes(model, prepared, folds_apart=False, on_tile=no_listener) for model in models]
+    members = _planes(models, prepared, folds_apart=False, on_tile=no_listener)
     for planes in zip(*members, strict=True):
         for group, whole in zip(groups, wholes, strict=True):
             whole.add(vote([planes[n] for n in group], [1] * len(group), labels))
@@ -124,18 +123,19 @@ def averaged_label_maps(
 
 
 def _planes(
-    model: Model, prepared: PreparedImage, *, folds_apart: bool, on_tile: OnTile
-) -> Iterator[Tensor]:
-    """Yield a model's logits (K, or folds * K, *plane) on the crop of the input's grid."""
-    configuration = model.description.configuration
-    previous = model.previous_label_map(prepared, on_tile=on_tile)
-    slabs = model.slabs(
-        prepared.images[configuration.name],
-        previous,
-        folds_apart=folds_apart,
-        on_tile=on_tile,
-    )
-    return interpolated_planes(slabs, axes_to_input(prepared.grid, configuration))
+    models: Sequence[Model], prepared: PreparedImage, *, folds_apart: bool, on_tile: OnTile
+) -> list[Iterator[Tensor]]:
+    """Return what yields each model's logits (K, or folds * K, *plane) on the input's crop."""
+    known = FirstStages(prepared=prepared)
+    if not folds_apart:  # the second stage's guide is made of averaged folds
+        known = run_first_stages(models, prepared, on_tile=on_tile)
+    return [
+        interpolated_planes(
+            known.slabs_of(place, model, folds_apart=folds_apart, on_tile=on_tile),
+            axes_to_input(prepared.grid, model.description.configuration),
+        )
+        for place, model in enumerate(models)
+    ]
 
 
 class _Whole:

@@ -1,6 +1,6 @@
 """A trained model in memory, ready to segment arrays; `autoseg.inference.stored` reads it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
@@ -15,7 +15,8 @@ from autoseg.execution.machine import inspect_machine
 from autoseg.inference.export import label_map_on_input_grid
 from autoseg.inference.given_array import check_array
 from autoseg.inference.predictor import OnTile, no_listener, predict_slabs
-from autoseg.inference.window import PreviousPrediction, Window
+from autoseg.inference.previous import PreviousPrediction
+from autoseg.inference.tiling import Tiling
 from autoseg.inference.workplace import Workplace
 from preprocessing.case import PreparedImage, RawGrid, prepare_image, resample_reference
 
@@ -176,13 +177,13 @@ class Model:
             On the raw grid, axes as the reader gave them. Labels are positions in
             `autoseg.core.labels.Labels.names`.
         """
+        return self.label_map(self.slabs(image, previous, on_tile=on_tile), grid)
+
+    def label_map(self, slabs: Iterable[Tensor], grid: RawGrid) -> LabelMap:
+        """Return the label map on the raw grid that slabs of logits lead to."""
         description = self.description
         return label_map_on_input_grid(
-            self.slabs(image, previous, on_tile=on_tile),
-            grid,
-            description.dataset.labels,
-            description.plan,
-            description.configuration,
+            slabs, grid, description.dataset.labels, description.plan, description.configuration
         )
 
     def slabs(
@@ -196,14 +197,14 @@ class Model:
         """Yield the logits of a preprocessed image; see `predict_slabs`."""
         description, configuration = self.description, self.description.configuration
         axes = description.mirror_axes if self.mirror else ()
-        window = Window(tile=configuration.patch_size, mirror_axes=axes)
+        tiling = Tiling(tile=configuration.patch_size, mirror_axes=axes)
         guide = None
         if previous is not None:
             guide = PreviousPrediction(label_map=previous, labels=description.previous_labels)
         return predict_slabs(
             self.place,
             image,
-            window,
+            tiling,
             previous=guide,
             folds_apart=folds_apart,
             on_tile=on_tile,
@@ -225,7 +226,11 @@ class Model:
             return known
         if self.previous is None:
             return None
-        plan, configuration = self.description.plan, self.description.configuration
         coarse = self.previous.segment_prepared(prepared, on_tile=on_tile)
+        return self.guide(coarse, prepared.grid)
+
+    def guide(self, coarse: LabelMap, grid: RawGrid) -> LabelMap:
+        """Return a first stage's label map, given on the raw grid, on this second stage's."""
+        plan, configuration = self.description.plan, self.description.configuration
         threads = inspect_machine().cores
-        return resample_reference(coarse, prepared.grid, plan, configuration, threads=threads)
+        return resample_reference(coarse, grid, plan, configuration, threads=threads)

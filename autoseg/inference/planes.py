@@ -87,18 +87,21 @@ def vote(members: Sequence[Tensor], folds: Sequence[int], labels: Labels) -> Pla
     for member, count in zip(members, folds, strict=True):
         logits = member.to(members[0].device)  # one model's sums may have moved to the host
         apart = logits.view(count, -1, *logits.shape[1:])
-        votes += [_label(each, labels) for each in apart]
+        votes += [labels_of(each, labels, _unlabelled(each)) for each in apart]
         averaged.append(_probabilities(apart.mean(0), labels))
     mean = torch.stack(averaged).mean(0)
-    found = labels_of_probabilities(mean, labels)
+    found = labels_of_probabilities(mean, labels, _unlabelled(mean))
     others = torch.stack([each != found for each in votes])
     return Plane(probabilities=mean, labels=found, disagreement=others.float().mean(0))
 
 
-def labels_of_probabilities(probabilities: Tensor, labels: Labels) -> Tensor:
-    """Return the labels (*spatial) that probabilities (K, *spatial) lead to, int32."""
-    # The logit of a region is above 0 where its probability is above 1/2.
-    return _label(probabilities - 0.5 if labels.regions else probabilities, labels)
+def labels_of_probabilities(
+    probabilities: Iterable[Tensor], labels: Labels, found: Tensor
+) -> Tensor:
+    """Write the labels that probabilities lead to; see `autoseg.inference.labelling.labels_of`."""
+    if labels.regions:  # the logit of a region is above 0 where its probability is above 1/2
+        return labels_of((each - 0.5 for each in probabilities), labels, found)
+    return labels_of(probabilities, labels, found)
 
 
 def entropy(probabilities: Tensor, labels: Labels) -> Tensor:
@@ -125,6 +128,5 @@ def _probabilities(logits: Tensor, labels: Labels) -> Tensor:
     return logits.sigmoid() if labels.regions else logits.softmax(0)
 
 
-def _label(logits: Tensor, labels: Labels) -> Tensor:
-    found = torch.zeros(logits.shape[1:], dtype=torch.int32, device=logits.device)
-    return labels_of(logits, labels, found)
+def _unlabelled(channels: Tensor) -> Tensor:
+    return torch.zeros(channels.shape[1:], dtype=torch.int32, device=channels.device)

@@ -1,4 +1,4 @@
-"""Logits of an image by a sliding window, plane after plane, averaged over views and folds."""
+"""Logits of an image tile by tile, plane after plane, averaged over views and folds."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from autoseg.inference.blend import Blend
-from autoseg.inference.tiling import Group, gaussian_weights, padding_to, tile_groups
-from autoseg.inference.window import PreviousPrediction, Window
+from autoseg.inference.previous import PreviousPrediction
+from autoseg.inference.tiling import Group, Tiling, gaussian_weights, padding_to, tile_groups
 from autoseg.inference.workplace import Workplace
 
 Floats = npt.NDArray[np.float32]
@@ -24,7 +24,7 @@ def no_listener(done: int, total: int) -> None:
 def predict_slabs(
     place: Workplace,
     image: Floats,
-    window: Window,
+    tiling: Tiling,
     *,
     previous: PreviousPrediction | None = None,
     folds_apart: bool = False,
@@ -39,7 +39,7 @@ def predict_slabs(
     image : (C, *spatial) array of float32
         Preprocessed image. With a tile of fewer axes, every slice along the leading spatial axes
         is predicted on its own.
-    window : Window
+    tiling : Tiling
         Tiles and views.
     previous : PreviousPrediction, optional
         What the previous stage of a cascade predicted, on the same grid.
@@ -62,11 +62,11 @@ def predict_slabs(
     ----------
     Gaussian-weighted tiles: Isensee et al. 2021, doi:10.1038/s41592-020-01008-z.
     """
-    source = _source(image, window, previous)
-    passes = _Passes(place=place, window=window, folds_apart=folds_apart)
+    source = _source(image, tiling, previous)
+    passes = _Passes(place=place, tiling=tiling, folds_apart=folds_apart)
     shape = source.image.shape[1:]
-    groups = tile_groups(shape, source.tile, window.step_fraction, most=place.patches(window.tile))
-    weight = torch.from_numpy(gaussian_weights(window.tile).copy()).reshape(source.tile)
+    groups = tile_groups(shape, source.tile, tiling.step_fraction, most=place.patches(tiling.tile))
+    weight = torch.from_numpy(gaussian_weights(tiling.tile).copy()).reshape(source.tile)
     planes = max(group.reach - group.first for group in groups)
     blend = Blend(weight, planes, shape[1:], place.sums_on)
     first, last = source.inside[0].start, source.inside[0].stop
@@ -85,12 +85,12 @@ def predict_slabs(
 def predict_logits(
     place: Workplace,
     image: Floats,
-    window: Window,
+    tiling: Tiling,
     *,
     previous: PreviousPrediction | None = None,
 ) -> Floats:
     """Return the logits (K, *spatial) of a whole image; the parameters are those of the slabs."""
-    slabs = predict_slabs(place, image, window, previous=previous)
+    slabs = predict_slabs(place, image, tiling, previous=previous)
     parts = [slab[:, min(number, 1) :].cpu().clone() for number, slab in enumerate(slabs)]
     logits: Floats = torch.cat(parts, dim=1).numpy()
     return logits
@@ -114,10 +114,10 @@ class _Source:
         return torch.cat((tile, self.previous.channels(box)))
 
 
-def _source(image: Floats, window: Window, previous: PreviousPrediction | None) -> _Source:
+def _source(image: Floats, tiling: Tiling, previous: PreviousPrediction | None) -> _Source:
     """Pad an image where it is smaller than a tile."""
-    leading = image.ndim - 1 - len(window.tile)
-    tile = (1,) * leading + window.tile
+    leading = image.ndim - 1 - len(tiling.tile)
+    tile = (1,) * leading + tiling.tile
     padding = padding_to(image.shape[1:], tile)
     if any(before or behind for before, behind in padding):
         inside = tuple(
@@ -169,7 +169,7 @@ class _Passes:
     """Passes of the networks over the views of tiles."""
 
     place: Workplace
-    window: Window
+    tiling: Tiling
     folds_apart: bool
     constants: dict[tuple[float, ...], Tensor] = field(default_factory=dict)
     """Logits of the tile of constant content that was met last, such as air."""
@@ -177,7 +177,7 @@ class _Passes:
     @property
     def tiles(self) -> int:
         """How many tiles all of whose views one pass takes."""
-        return max(1, self.place.patches(self.window.tile) // len(self.window.views))
+        return max(1, self.place.patches(self.tiling.tile) // len(self.tiling.views))
 
     def of_constant(self, tile: Tensor) -> Tensor | None:
         """Return the logits of a tile whose channels do not vary, which are all the same."""
@@ -192,18 +192,18 @@ class _Passes:
 
     def logits(self, tiles: Sequence[Tensor]) -> list[Tensor]:
         """Return the averaged logits (K, *tile) of each tile (C, *tile)."""
-        together = torch.stack([tile.reshape(len(tile), *self.window.tile) for tile in tiles])
+        together = torch.stack([tile.reshape(len(tile), *self.tiling.tile) for tile in tiles])
         while True:
             try:
                 return self._average(together.to(self.place.device.torch_device))
             except RuntimeError as error:
-                self.place.make_do(error, self.window.tile)
+                self.place.make_do(error, self.tiling.tile)
 
     @torch.inference_mode()
     def _average(self, tiles: Tensor) -> list[Tensor]:
-        networks, views = self.place.networks, self.window.views
+        networks, views = self.place.networks, self.tiling.views
         jobs = [(tile, view) for tile in range(len(tiles)) for view in views]
-        most = self.place.patches(self.window.tile)
+        most = self.place.patches(self.tiling.tile)
         sums: dict[int, Tensor] = {}
         for first in range(0, len(jobs), most):
             some = jobs[first : first + most]
@@ -218,8 +218,8 @@ class _Passes:
         """Return float32 logits (N, K, *tile), summed over folds or one after the other."""
         found: list[Tensor] = []
         for network in self.place.networks:
-            with self.place.device.precision():
-                logits = network(seen)[0].float()
+            with self.place.at_work(network) as ready, self.place.device.precision():
+                logits = ready(seen)[0].float()
             if self.folds_apart or not found:
                 found.append(logits)
             else:

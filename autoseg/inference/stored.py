@@ -15,7 +15,7 @@ from autoseg.inference.model import Model
 from autoseg.inference.workplace import workplace
 from autoseg.io import documents, files
 from autoseg.networks.assembler import UNet, build_network
-from autoseg.networks.device import Device, place_network
+from autoseg.networks.device import Device
 
 
 def finished_folds(folder: Path) -> tuple[int, ...]:
@@ -88,16 +88,15 @@ def read_model(
             f"{missing[0] if missing else 0}",
         )
     digests, networks = [], []
-    axes = description.configuration.ndim
     for fold in chosen:
         digest, network = _read_fold(folder / f"fold_{fold}", description)
         digests.append(digest)
-        networks.append(place_network(network, device, axes=axes).eval())
+        networks.append(network)
     return Model(
         description=description,
         folds=chosen,
         digests=tuple(digests),
-        place=workplace(networks, device),
+        place=workplace(networks, device, axes=description.configuration.ndim),
         mirror=description.training.mirror_prediction if mirror is None else mirror,
         previous=_read_previous(folder, description, device, mirror) if with_previous else None,
     )

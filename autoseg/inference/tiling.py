@@ -1,9 +1,9 @@
-"""Where the tiles of a sliding window lie and how much each of their voxels counts."""
+"""Which tiles an image is cut into, what is seen of each, and how much each voxel counts."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import product
+from itertools import chain, combinations, product
 from math import ceil
 from typing import Final
 
@@ -14,6 +14,24 @@ SIGMA_FRACTION: Final = 1 / 8
 """Width of the Gaussian weight as a fraction of the tile's edge, as in nnU-Net."""
 LEAST_WEIGHT: Final = 1e-4
 """Smallest weight relative to the center's: corners still count where no other tile reaches."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tiling:
+    """How an image is cut into tiles and which views of a tile are averaged."""
+
+    tile: tuple[int, ...]
+    """Voxels of a tile per axis; a 2D network has a tile of two axes."""
+    mirror_axes: tuple[int, ...]
+    """Axes of the tile along which views are mirrored; empty for none."""
+    step_fraction: float = 0.5
+    """Largest distance of neighboring tiles as a fraction of their edge."""
+
+    @property
+    def views(self) -> tuple[tuple[int, ...], ...]:
+        """Every combination of mirrored axes, the unmirrored view first."""
+        axes = self.mirror_axes
+        return tuple(chain.from_iterable(combinations(axes, n) for n in range(len(axes) + 1)))
 
 
 def tile_starts(size: int, tile: int, step_fraction: float = 0.5) -> tuple[int, ...]:

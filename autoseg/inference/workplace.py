@@ -1,7 +1,8 @@
 """Where prediction happens, and how it makes do with less memory than it hoped for."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Final
 
@@ -10,7 +11,7 @@ import torch
 from autoseg.core.errors import ResourceError
 from autoseg.execution.machine import is_memory_error
 from autoseg.networks.assembler import UNet
-from autoseg.networks.device import Device, choose_device, place_network
+from autoseg.networks.device import Device, choose_device, narrow_convolutions, place_network
 
 CPU_VOXELS: Final = 2**19
 """Voxels of the patches that a CPU sees in one pass: our choice, five of 40x56x40."""
@@ -31,6 +32,8 @@ class Workplace:
     """Where logits are added up."""
     most_voxels: int
     """Voxels of the patches of one pass; one patch is always taken."""
+    takes_turns: bool = False
+    """Whether the weights lie on the host, and each network comes to the device for its turn."""
     notes: list[str] = field(default_factory=list)
     """How it made do, for people; emptied by whoever tells them."""
 
@@ -38,8 +41,32 @@ class Workplace:
         """Return how many patches one pass takes."""
         return max(1, self.most_voxels // prod(tile))
 
+    @contextmanager
+    def at_work(self, network: UNet) -> Iterator[UNet]:
+        """Have one of the networks on the device for the block."""
+        if not self.takes_turns:
+            yield network
+            return
+        try:
+            network.to(self.device.torch_device)
+            yield network
+        finally:
+            network.to("cpu")
+
+    def take_turns(self) -> None:
+        """Keep weights on the host from now on."""
+        self.takes_turns = True
+        for network in self.networks:
+            network.to("cpu")
+        self.notes.append(
+            f"{self.device.torch_device} ran out of memory: the weights of {len(self.networks)} "
+            "folds take turns on it"
+        )
+
     def make_do(self, error: Exception, tile: Sequence[int]) -> None:
-        """Go on with less device memory: fewer patches, then sums on the host, then the CPU.
+        """Go on with less device memory, each time by one measure that was not yet taken.
+
+        Fewer patches; sums on the host; of several networks one at a time; the CPU.
 
         Raises
         ------
@@ -57,8 +84,10 @@ class Workplace:
             self.notes.append(f"{short}: {patches // 2} patches per pass instead of {patches}")
         elif self.sums_on != cpu:
             self.sum_on_host(error)
+        elif len(self.networks) > 1 and not self.takes_turns and self.device.torch_device != cpu:
+            self.take_turns()
         elif self.device.torch_device != cpu:
-            self.device = choose_device("cpu")
+            self.device, self.takes_turns = choose_device("cpu"), False
             axes = len(tile)
             self.networks = tuple(
                 place_network(network, self.device, axes=axes) for network in self.networks
@@ -84,12 +113,37 @@ class Workplace:
         )
 
 
-def workplace(networks: Sequence[UNet], device: Device) -> Workplace:
-    """Return a workplace on a device where networks lie already."""
-    on_cpu = device.torch_device.type == "cpu"
-    return Workplace(
+def workplace(networks: Sequence[UNet], device: Device, *, axes: int) -> Workplace:
+    """Bring networks to a device; where it cannot hold all of them, they take turns.
+
+    On a CPU that computes in half precision their weights are kept so: nothing comes after it that
+    would need more.
+
+    Parameters
+    ----------
+    networks : sequence of Module
+        One per fold.
+    device : Device
+        Where they shall run, and how.
+    axes : int
+        Spatial axes of their convolutions, 2 or 3.
+    """
+    on_cpu = device.torch_device == torch.device("cpu")
+    place = Workplace(
         networks=tuple(networks),
         device=device,
         sums_on=device.torch_device,
         most_voxels=CPU_VOXELS if on_cpu else DEVICE_VOXELS,
     )
+    for network in place.networks:
+        place_network(network, replace(device, torch_device=torch.device("cpu")), axes=axes).eval()
+        if on_cpu and device.autocast is not None:
+            narrow_convolutions(network, device.autocast)
+    try:
+        for network in place.networks:
+            network.to(device.torch_device)
+    except RuntimeError as error:
+        if on_cpu or len(place.networks) == 1 or not is_memory_error(error):
+            raise
+        place.take_turns()
+    return place

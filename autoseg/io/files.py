@@ -1,13 +1,11 @@
 """The only writer of files: old or new, never half.
 
 What is written atomically goes beside its destination under a temporary name, is flushed, synced to
-the disk, read back, and renamed. Logs are append-only. Locks are the kernel's, so a killed process
-leaves none behind.
+the disk, read back, and renamed. Logs are append-only.
 """
 
 import errno
 import hashlib
-import json
 import os
 import secrets
 import shutil
@@ -17,18 +15,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import IO, Final, NoReturn
+from typing import Final, NoReturn
 
-from autoseg.core.errors import DamagedError, LockedError, ResourceError
+from autoseg.core.errors import DamagedError, ResourceError
 
 TEMPORARY_SUFFIX: Final = ".autoseg-part"
-"""Ending of files that are being written; `lock` removes those of dead processes."""
+"""Ending of files that are being written; `sweep` removes those of dead processes."""
 
 FOREIGN_PART_S: Final = 24 * 3600
 """Age from which a temporary file of another host counts as left over, seconds."""
-
-LOCK_POLL_S: Final = 0.5
-"""How often a lock that is waited for is tried, seconds."""
 
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN: Final = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR}
@@ -90,7 +85,7 @@ def write_atomically(path: Path, data: bytes | memoryview, *, durable: bool = Tr
         if durable:
             _sync_folder(path.parent)
     except OSError as error:
-        _refuse(path, error)
+        refuse(path, error)
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
@@ -116,7 +111,7 @@ def built(path: Path) -> Iterator[Path]:
         part.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        _refuse(path, error)
+        refuse(path, error)
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
@@ -136,7 +131,7 @@ def link(source: Path, path: Path) -> None:
             shutil.copyfile(source, part)
         part.replace(path)
     except OSError as error:
-        _refuse(path, error)
+        refuse(path, error)
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
@@ -164,7 +159,7 @@ def remove(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        _refuse(path, error)
+        refuse(path, error)
 
 
 def append_line(path: Path, line: str) -> None:
@@ -188,43 +183,7 @@ def append_line(path: Path, line: str) -> None:
             if file.write(data) != len(data):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # noqa: TRY301
     except OSError as error:
-        _refuse(path, error)
-
-
-@contextmanager
-def lock(folder: Path, command: str, *, wait: bool = False) -> Iterator[None]:
-    """Hold a folder for one command; the kernel releases it when the process ends.
-
-    Parameters
-    ----------
-    folder : Path
-        Folder to hold; it is created. Left-overs of killed runs in it are removed.
-    command : str
-        What holds it, for the message that others get.
-    wait : bool
-        Whether to wait until another process lets go of it.
-
-    Raises
-    ------
-    LockedError
-        If another process holds the folder, and it is not waited for.
-    """
-    ensure_writable(folder)
-    with _open_lock(folder / ".lock") as file:
-        while not (held := _try_lock(file.fileno())) and wait:
-            time.sleep(LOCK_POLL_S)
-        if not held:
-            file.seek(0)
-            holder = file.read().decode(errors="replace").strip() or "another process"
-            raise LockedError(
-                f"{folder}: is in use by {holder}",
-                rule="E-RUN-73",
-                hint="wait until it ends, or choose another --run",
-            )
-        with suppress(OSError):  # the kernel holds the lock, whatever the disk has room to say
-            _name_holder(file, command)
-        sweep(folder)
-        yield
+        refuse(path, error)
 
 
 def sweep(folder: Path, *, is_deep: bool = True) -> None:
@@ -241,7 +200,9 @@ def sweep(folder: Path, *, is_deep: bool = True) -> None:
     -----
     Those of another host, which may share the disk, are removed when they are a day old.
     """
-    for part in folder.glob(f"{'**/' if is_deep else ''}.*{TEMPORARY_SUFFIX}"):
+    found = folder.glob(f"{'**/' if is_deep else ''}.*{TEMPORARY_SUFFIX}")
+    # A folder that another process removes meanwhile ends the search; the next one goes on.
+    while (part := _next(found)) is not None:
         host, _, process = part.name.removesuffix(TEMPORARY_SUFFIX).rpartition(".")
         with suppress(OSError):
             if host.endswith(f".{_host()}") and process.isdecimal():
@@ -250,6 +211,12 @@ def sweep(folder: Path, *, is_deep: bool = True) -> None:
                 in_use = time.time() - part.stat().st_mtime < FOREIGN_PART_S
             if not in_use:
                 part.unlink(missing_ok=True)
+
+
+def _next(paths: Iterator[Path]) -> Path | None:
+    with suppress(OSError):
+        return next(paths, None)
+    return None
 
 
 def _part_name() -> str:
@@ -279,38 +246,6 @@ def _alive(process: int) -> bool:
     return True
 
 
-def _open_lock(path: Path) -> IO[bytes]:
-    try:
-        return path.open("a+b", buffering=0)  # nothing is left to be written when it is closed
-    except OSError as error:
-        _refuse(path, error)
-
-
-def _name_holder(file: IO[bytes], command: str) -> None:
-    """Say in a lock's file who holds it, for the message that others get."""
-    file.truncate(0)
-    facts = {"command": command, "host": socket.gethostname(), "pid": os.getpid()}
-    file.write(json.dumps({**facts, "since": time.strftime("%Y-%m-%d %H:%M:%S")}).encode())
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        import msvcrt
-
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-        except OSError:
-            return False
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 def _sync_folder(folder: Path) -> None:
     if os.name == "nt":  # folders cannot be synced there
         return
@@ -321,7 +256,8 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _refuse(path: Path, error: OSError) -> NoReturn:
+def refuse(path: Path, error: OSError) -> NoReturn:
+    """Raise the error of the kernel as one that says what to do."""
     if error.errno in _FULL:
         raise ResourceError(
             f"{path}: the disk is full ({error.strerror})",

@@ -4,7 +4,8 @@ The array ``<case>.b2nd`` has the shape (K, *file): the spatial axes are those o
 as nibabel gives them. ``blosc2.open(path)[:]`` reads it. The record ``<case>.json`` vouches for it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
@@ -72,7 +73,8 @@ class ProbabilityWriter:
         self._backwards = geometry.reversed_axes[self._axis_order[0]]
         plane_bytes = 2 * self._channels * prod(self._shape[1:])
         self._planes = max(1, min(CHUNK_EDGE, self._shape[0], BLOCK_BYTES // plane_bytes))
-        self._building = files.built(array_file(folder, record.case))
+        self._path = array_file(folder, record.case)
+        self._building = files.built(self._path)
 
     def __enter__(self) -> Self:
         """Create the array under a temporary name."""
@@ -82,16 +84,17 @@ class ProbabilityWriter:
         shape = self._record.geometry.file_shape
         edges = [min(n, CHUNK_EDGE) for n in shape]
         edges[self._file_axis] = self._planes
-        self._array: Any = blosc2.empty(
-            (self._channels, *shape),
-            dtype=np.float16,
-            chunks=(1, *edges),
-            urlpath=str(self._part),
-            mode="w",
-            cparams=blosc2.CParams(
-                codec=blosc2.Codec.ZSTD, clevel=1, filters=[blosc2.Filter.SHUFFLE], nthreads=1
-            ),
-        )
+        with _writing(self._path):
+            self._array: Any = blosc2.empty(
+                (self._channels, *shape),
+                dtype=np.float16,
+                chunks=(1, *edges),
+                urlpath=str(self._part),
+                mode="w",
+                cparams=blosc2.CParams(
+                    codec=blosc2.Codec.ZSTD, clevel=1, filters=[blosc2.Filter.SHUFFLE], nthreads=1
+                ),
+            )
         return self
 
     def write(self, plane: npt.NDArray[np.floating]) -> None:
@@ -112,15 +115,8 @@ class ProbabilityWriter:
             start, stop = self._shape[0] - stop, self._shape[0] - start
         box: list[slice] = [slice(None)] * (1 + geometry.ndim)
         box[1 + self._file_axis] = slice(start, stop)
-        try:
+        with _writing(self._path):
             self._array[tuple(box)] = np.ascontiguousarray(in_file)
-        except RuntimeError as error:  # how blosc2 says that the disk is full
-            path = array_file(self._folder, self._record.case)
-            raise ResourceError(
-                f"{path}: cannot be written ({error})",
-                rule="E-RES-63",
-                hint="free some space, then run the same command again",
-            ) from error
         self._written += len(self._waiting)
         self._waiting = []
 
@@ -139,6 +135,19 @@ class ProbabilityWriter:
         if error is None:
             path = record_file(self._folder, self._record.case)
             documents.write(path, replace(self._record, digest=digest))
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Say what blosc2 means by its RuntimeError: that the disk is full."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise ResourceError(
+            f"{path}: cannot be written ({error})",
+            rule="E-RES-63",
+            hint="free some space, then run the same command again",
+        ) from error
 
 
 def array_file(folder: Path, case: str) -> Path:
@@ -170,6 +179,11 @@ def remove_probabilities(folder: Path, case: str) -> None:
     files.remove(array_file(folder, case))
 
 
+def read_record(folder: Path, case: str) -> ProbabilityRecord:
+    """Return what the probabilities of a case are of; `DamagedError` if that cannot be told."""
+    return documents.read_stored(record_file(folder, case), ProbabilityRecord, rule="E-MODEL-59")
+
+
 def open_probabilities(folder: Path, case: str) -> tuple[ProbabilityRecord, Any]:
     """Verify the probabilities of a case and open them for reading parts.
 
@@ -186,7 +200,7 @@ def open_probabilities(folder: Path, case: str) -> tuple[ProbabilityRecord, Any]
         If the record or the array is missing, or not what was written.
     """
     path = array_file(folder, case)
-    record = documents.read_stored(record_file(folder, case), ProbabilityRecord, rule="E-MODEL-59")
+    record = read_record(folder, case)
     if files.digest_file(path) != record.digest:
         raise _damaged(path, "its digest differs from the one recorded")
     try:

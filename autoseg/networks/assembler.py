@@ -1,6 +1,5 @@
 """From a network's record and its topology to a torch module."""
 
-import torch
 from torch import Tensor, nn
 
 from autoseg.core.errors import PlanError
@@ -12,7 +11,7 @@ from autoseg.networks.units import (
     ConvUnit,
     ResidualBlock,
     initialize,
-    upsample,
+    upsample_beside,
 )
 
 
@@ -77,18 +76,22 @@ class UNet(nn.Module):
         -------
         list of (N, K, *spatial / strides) tensors
         """
+        # Block after block, and every skip taken off: what is done with is freed at once.
         skips = []
         x = self.stem(x)
         for stage in self.encoder:
-            x = stage(x)
+            for block in stage:  # type: ignore[attr-defined]
+                x = block(x)
             skips.append(x)
+        x = skips.pop()
         logits: list[Tensor] = []
         last = len(self.decoder)
         for place, (upsampler, stage, head) in enumerate(
             zip(self.upsamplers, self.decoder, self.heads, strict=True)
         ):
-            upsampled = upsample(upsampler, x)  # type: ignore[arg-type]
-            x = stage(torch.cat((upsampled, skips[-2 - place]), dim=1))
+            x = upsample_beside(upsampler, x, skips.pop())  # type: ignore[arg-type]
+            for block in stage:  # type: ignore[attr-defined]
+                x = block(x)
             if place >= last - levels:
                 logits.insert(0, head(x))
         return logits

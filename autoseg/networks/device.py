@@ -88,7 +88,7 @@ def choose_device(asked: str = "auto") -> Device:
             hint="use --device cpu, or --device auto to take what there is",
         )
     return Device(
-        torch_device=torch.device(place),
+        torch_device=torch.device("cpu" if kind == "cpu" else place),
         autocast=None if slash else _fast_type(kind),
         channels_last=kind != "mps",
     )
@@ -114,6 +114,17 @@ def place_network(network: Network, device: Device, *, axes: int) -> Network:
     if device.compiled:
         network.compile()
     return network
+
+
+def narrow_convolutions(network: nn.Module, kind: torch.dtype) -> None:
+    """Keep the weights of convolutions in the precision that they are used in, changed in place.
+
+    Autocast, which rounds them so before every use, gives the same results either way.
+    """
+    convolutions = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+    for part in network.modules():
+        if isinstance(part, convolutions):
+            part.to(kind)
 
 
 def _has_mps() -> bool:

@@ -45,8 +45,13 @@ class InstanceNorm(nn.Module):
         sets it, whose tensors are on another."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (N, C, *spatial) to the same shape, type and memory order; 2 voxels at least."""
+        """Map (N, C, *spatial) to the same shape, type and memory order; 2 voxels at least.
+
+        Where no gradients are wanted, the input, a convolution's result, may be overwritten.
+        """
         if (self.kind or x.device.type) == "cpu" and _is_channels_last(x):
+            if not torch.is_grad_enabled():
+                return _normalize(x, self.weight, self.bias, self.slope, into=x)[0]
             return norm_in_order(x, self.weight, self.bias, self.slope)
         normed = F.instance_norm(x, weight=self.weight, bias=self.bias, eps=NORM_EPSILON)
         return normed if self.slope == 1 else F.leaky_relu_(normed, self.slope)
@@ -64,23 +69,31 @@ def _samples(x: Tensor) -> range:
     return range(1 if x.is_meta else len(x))
 
 
+def _normalize(
+    x: Tensor, weight: Tensor, bias: Tensor, slope: float, *, into: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the activated norm, and the mean and inverse deviation of each sample's channels."""
+    means, inverse_deviations = (weight.new_empty(x.shape[:2]) for _ in range(2))
+    for n in _samples(x):
+        aten.native_batch_norm.out(
+            *(x[n : n + 1], weight, bias, None, None, True, 0.0, NORM_EPSILON),
+            out=into[n : n + 1],
+            save_mean=means[n],
+            save_invstd=inverse_deviations[n],
+        )
+        if slope != 1:
+            F.leaky_relu_(into[n], slope)
+    return into, means, inverse_deviations
+
+
 class _ChannelsLastNorm(torch.autograd.Function):
     """Torch's batch norm of every sample, which keeps the order of its input."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, slope: float) -> Tensor:
         """Return the activated norm; kept are input, output, and mean and deviation."""
-        result = torch.empty_like(x)
-        means, inverse_deviations = (weight.new_empty(x.shape[:2]) for _ in range(2))
-        for n in _samples(x):
-            aten.native_batch_norm.out(
-                *(x[n : n + 1], weight, bias, None, None, True, 0.0, NORM_EPSILON),
-                out=result[n : n + 1],
-                save_mean=means[n],
-                save_invstd=inverse_deviations[n],
-            )
-            if slope != 1:
-                F.leaky_relu_(result[n], slope)
+        into = torch.empty_like(x)
+        result, means, inverse_deviations = _normalize(x, weight, bias, slope, into=into)
         ctx.slope = slope
         # The sign of the output is that of the activation's input: one tensor less is kept.
         activated = None if slope == 1 else result

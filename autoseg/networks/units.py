@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import Final
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autoseg.networks.instance_norm import InstanceNorm
+from autoseg.networks.instance_norm import ORDERS, InstanceNorm
 
 CONVOLUTIONS: Final[dict[int, type[nn.Conv2d] | type[nn.Conv3d]]] = {2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED: Final[dict[int, type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]]] = {
@@ -108,6 +109,28 @@ def upsample(transposed: nn.ConvTranspose2d | nn.ConvTranspose3d, x: Tensor) -> 
     convolve = F.conv_transpose2d if x.ndim == 4 else F.conv_transpose3d
     result = convolve(x, transposed.weight, None, transposed.stride)
     return result.add_(bias.to(result.dtype).view(-1, *(1,) * (x.ndim - 2)))
+
+
+def upsample_beside(
+    transposed: nn.ConvTranspose2d | nn.ConvTranspose3d, x: Tensor, skip: Tensor
+) -> Tensor:
+    """Return the upsampled features and those of the skip (N, C, *spatial), (N, 2 C, *spatial).
+
+    On a CPU without gradients the skip is freed before the upsampled features are made, if nobody
+    else holds it: of a patch of 64x192x160 voxels that is 120 MiB less at the peak.
+    """
+    if torch.is_grad_enabled() or x.device.type != "cpu":
+        return torch.cat((upsample(transposed, x), skip), dim=1)
+    channels = skip.shape[1]
+    order = ORDERS[skip.ndim]
+    if not skip.is_contiguous(memory_format=order):
+        order = torch.contiguous_format
+    shape = (len(skip), 2 * channels, *skip.shape[2:])
+    both = torch.empty(shape, dtype=skip.dtype, memory_format=order)
+    both[:, channels:] = skip
+    del skip
+    both[:, :channels] = upsample(transposed, x).view_as(both[:, :channels])
+    return both
 
 
 def initialize(module: nn.Module) -> None:

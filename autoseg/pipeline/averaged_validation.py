@@ -12,6 +12,7 @@ import numpy.typing as npt
 from autoseg.core.dataset import Dataset
 from autoseg.core.labels import LabelMap
 from autoseg.evaluation.scoring import CaseScores
+from autoseg.execution.machine import memory_errors
 from autoseg.execution.progress import Progress
 from autoseg.io import store
 from autoseg.io.workspace import DatasetFolder
@@ -144,10 +145,13 @@ class _Work:
     ) -> dict[Pair, CaseScores | None]:
         """Predict a case with every pair, and score what was found."""
         from autoseg.inference.ensemble import averaged_label_maps
+        from autoseg.networks.device_loss import device_losses
 
         plan = self.models[0].description.plan
         record, prepared = self._open(case)
-        maps = averaged_label_maps(models, self.pairs, prepared)
+        device = models[0].place.device.torch_device
+        with memory_errors(case), device_losses(case, device, kept="finished cases are kept"):
+            maps = averaged_label_maps(models, self.pairs, prepared)
         return {
             pair: places[pair].keep(found, record.geometry, plan.orientation)
             for pair, found in zip(self.pairs, maps, strict=True)

@@ -14,7 +14,7 @@ from autoseg.core.fingerprint import CaseMeasurement
 from autoseg.core.version import __version__
 from autoseg.execution.executor import Outcome
 from autoseg.execution.progress import Progress
-from autoseg.io import documents, files
+from autoseg.io import documents, files, locks
 from autoseg.io.datasets import Found, find_dataset
 from autoseg.io.guard import is_series
 from autoseg.io.raw.channel_files import PICTURE_ENDINGS
@@ -98,7 +98,7 @@ def check_dataset(
     folder = workspace.dataset(dataset.description.name)
     place = pictures or folder.path / "check"
     files.ensure_writable(folder.path)
-    with files.lock(folder.path, f"check of {folder.name}"):
+    with locks.hold(folder.path, f"check of {folder.name}"):
         check_origin(dataset, folder)
         before = _earlier_report(place)
         outcomes = measure_cases("checking", dataset, folder, workers=workers, progress=progress)

@@ -2,22 +2,23 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
-from autoseg.core.errors import (
-    AutosegError,
-    GeometryError,
-    UsageError,
-)
+from autoseg.core.errors import AutosegError, GeometryError, UsageError
 from autoseg.core.labels import LabelMap, Labels
 from autoseg.core.version import __version__
 from autoseg.execution.progress import Progress
-from autoseg.io import documents, files
-from autoseg.io.probabilities import ProbabilityRecord, open_probabilities, probability_cases
+from autoseg.io import documents
+from autoseg.io.probabilities import (
+    ProbabilityRecord,
+    open_probabilities,
+    probability_cases,
+    read_record,
+)
 from autoseg.pipeline.prediction import (
     MANIFEST,
     PredictedCase,
@@ -25,10 +26,13 @@ from autoseg.pipeline.prediction import (
     manifests,
     report_problems,
 )
+from autoseg.pipeline.prediction_lock import held
 from autoseg.pipeline.segmentation_files import PROBABILITIES, encode_label_map
+from autoseg.pipeline.segmentation_folder import SegmentationFolder, recorded_cases
+from autoseg.pipeline.stage import FULL_DISK
 
 BLOCK_BYTES: Final = 2**27
-"""Memory of the probabilities that are averaged at a time."""
+"""Memory of the mean of a channel's planes that are averaged at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,16 +64,16 @@ def ensemble(
     sources : sequence of Path
         Two folders or more that ``predict --probabilities`` wrote, of models with the same labels.
     output : Path
-        Folder for the segmentations.
+        Folder for the segmentations. Those that were made there of the same probabilities are kept.
     overwrite : bool
-        Whether files that lie there may be replaced.
+        Whether files that lie there and were not made so may be replaced.
     progress : Progress
         Told about every case.
 
     Returns
     -------
     PredictionManifest
-        What was made; also written to the output folder.
+        What lies in the output folder; also written there.
 
     Raises
     ------
@@ -83,35 +87,33 @@ def ensemble(
     """
     folders = [_open(path) for path in sources]
     cases = _same_cases(folders)
-    with files.lock(output, "ensemble"):
-        if not overwrite and files.visible(output):
-            raise UsageError(
-                f"{output}: holds files already",
-                hint="choose another -o FOLDER, or --overwrite to replace them",
-            )
-        done, problems = [], []
-        progress.start("averaging", len(cases))
-        for case in cases:
+    if output.resolve() in {folder.path.resolve() for folder in folders}:
+        raise UsageError(
+            f"{output}: holds what is to be averaged; the average needs a folder of its own",
+            hint="choose another -o FOLDER",
+        )
+    with held(output, "ensemble", progress=progress):
+        jobs, problems = _jobs(folders, cases, output)
+        into = _started(folders, jobs, output, overwrite=overwrite)
+        progress.start("averaging", len(jobs))
+        for job in jobs:
             try:
-                done.append(_average(folders, case, output))
+                if not job.is_done(into):
+                    job.average(into)
             except AutosegError as error:
+                if error.rule == FULL_DISK:
+                    raise
                 problems.append(error)
                 progress.note(f"refused: {error.text}")
-            progress.advance(case)
+            progress.advance(job.case)
         progress.finish()
-        manifest = PredictionManifest(
-            autoseg_version=__version__,
-            dataset=folders[0].manifest.dataset,
-            configuration="+".join(folder.manifest.configuration for folder in folders),
-            plan="+".join(folder.manifest.plan for folder in folders),
-            plan_digest="+".join(folder.manifest.plan_digest for folder in folders),
-            cases=tuple(done),
-        )
-        if done:
-            documents.write(output / MANIFEST, manifest)
+        manifest = into.write_manifest() if into.recorded else None
+        if manifest is not None:
+            into.remove_other_manifests()
     report_problems(
         problems, len(cases), output, manifest, hint="predict them again with --probabilities"
     )
+    assert manifest is not None  # some case was averaged
     return manifest
 
 
@@ -154,27 +156,76 @@ def _same_cases(folders: Sequence[Folder]) -> tuple[str, ...]:
     return expected
 
 
-def _average(folders: Sequence[Folder], case: str, output: Path) -> PredictedCase:
-    """Average one case, write its segmentation and return its record."""
-    opened = [open_probabilities(folder.probabilities, case) for folder in folders]
-    record = opened[0][0]
-    for (other, _), folder in zip(opened[1:], folders[1:], strict=True):
-        _check_grid(record, other, folder)
-    label_map = _label_map([array for _, array in opened], record.labels)
-    geometry = record.geometry
-    path = output / f"{case}{record.output_ending}"
-    label_map = geometry.to_array(label_map)
-    data, sidecar = encode_label_map(path, label_map, record.labels, geometry)
-    if sidecar:
-        files.write_atomically(*sidecar)
-    files.write_atomically(path, data)
-    return PredictedCase(
-        case=case,
-        input_digests=tuple(each.digest for each, _ in opened),
-        output_digest=files.digest(data + (sidecar[1] if sidecar else b"")),
-        weights_digests=tuple(d for folder in folders for d in folder.digests(case)),
-        mirror=False,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """A case to average."""
+
+    case: str
+    folders: Sequence[Folder]
+    records: tuple[ProbabilityRecord, ...]
+    output: Path
+
+    def is_done(self, into: SegmentationFolder) -> bool:
+        """Tell whether it was averaged before, from the same probabilities."""
+        record = into.recorded.get(self.case)
+        return record is not None and record.input_digests == self.digests
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """What the average is made of."""
+        return tuple(record.digest for record in self.records)
+
+    def average(self, into: SegmentationFolder) -> None:
+        """Average the case and write its segmentation."""
+        arrays = []
+        for of_source, folder in zip(self.records, self.folders, strict=True):
+            _check_grid(self.records[0], of_source, folder)
+            arrays.append(open_probabilities(folder.probabilities, self.case)[1])
+        labels, geometry = self.records[0].labels, self.records[0].geometry
+        label_map = geometry.to_array(_label_map(arrays, labels))
+        data, sidecar = encode_label_map(self.output, label_map, labels, geometry)
+        record = PredictedCase(
+            case=self.case,
+            input_digests=self.digests,
+            output_digest="",
+            weights_digests=tuple(d for folder in self.folders for d in folder.digests(self.case)),
+            mirror=False,
+        )
+        into.write(record, self.output, data, sidecar)
+
+
+def _jobs(
+    folders: Sequence[Folder], cases: Sequence[str], output: Path
+) -> tuple[list[_Job], list[AutosegError]]:
+    """Return what is to be done, and why some cases cannot be."""
+    jobs, problems = [], []
+    for case in cases:
+        try:
+            records = tuple(read_record(folder.probabilities, case) for folder in folders)
+        except AutosegError as error:
+            problems.append(error)
+            continue
+        path = output / f"{case}{records[0].output_ending}"
+        jobs.append(_Job(case=case, folders=folders, records=records, output=path))
+    return jobs, problems
+
+
+def _started(
+    folders: Sequence[Folder], jobs: Sequence[_Job], output: Path, *, overwrite: bool
+) -> SegmentationFolder:
+    """Return the output folder with what lies there."""
+    made = [folder.manifest for folder in folders]
+    made_by = PredictionManifest(
+        autoseg_version=__version__,
+        dataset=made[0].dataset,
+        configuration="+".join(each.configuration for each in made),
+        plan="+".join(each.plan for each in made),
+        plan_digest="+".join(each.plan_digest for each in made),
+        cases=(),
     )
+    outputs = {job.case: job.output for job in jobs}
+    recorded = recorded_cases(output, outputs, overwrite=overwrite, alone=False)
+    return SegmentationFolder(file=output / MANIFEST, made_by=made_by, recorded=recorded)
 
 
 def _check_grid(record: ProbabilityRecord, other: ProbabilityRecord, folder: Folder) -> None:
@@ -198,22 +249,33 @@ def _check_grid(record: ProbabilityRecord, other: ProbabilityRecord, folder: Fol
 
 
 def _label_map(arrays: Sequence[Any], labels: Labels) -> LabelMap:
-    """Return the label map (*file) of the mean of probabilities (K, *file)."""
+    """Return the label map (*file) of the mean of probabilities (K, *file).
+
+    The arrays are read chunk by chunk, each once: channel by channel of some planes.
+    """
     import torch
 
     from autoseg.inference.planes import labels_of_probabilities
 
-    shape = arrays[0].shape[1:]
-    found: LabelMap = np.zeros(shape, labels.dtype)
-    for part in _blocks(arrays[0].shape):
-        mean: npt.NDArray[np.float32] = np.mean([array[:, part] for array in arrays], 0, np.float32)
-        found[part] = labels_of_probabilities(torch.from_numpy(mean), labels)
+    found: LabelMap = np.zeros(arrays[0].shape[1:], labels.dtype)
+    for box in _boxes(arrays[0]):
+        channels = (
+            torch.from_numpy(np.mean([array[number, *box] for array in arrays], 0, np.float32))
+            for number in range(len(arrays[0]))
+        )
+        unlabelled = torch.zeros(found[box].shape, dtype=torch.int32)
+        found[box] = labels_of_probabilities(channels, labels, unlabelled)
     return found
 
 
-def _blocks(shape: tuple[int, ...]) -> Iterator[slice]:
-    """Yield parts of the first axis behind the channels that fit into memory."""
-    plane = 4 * int(np.prod(shape)) // shape[1]
-    step = max(1, BLOCK_BYTES // plane)
-    for start in range(0, shape[1], step):
-        yield slice(start, min(start + step, shape[1]))
+def _boxes(array: Any) -> Iterator[tuple[slice, ...]]:
+    """Yield whole chunks of probabilities (K, *file): as many planes as fit into memory."""
+    shape, chunks = array.shape[1:], array.chunks[1:]
+    axis = min(range(len(shape)), key=lambda number: int(chunks[number]))
+    plane_bytes = 4 * prod(shape) // shape[axis]
+    step = chunks[axis] * max(1, BLOCK_BYTES // (plane_bytes * chunks[axis]))
+    everything = [slice(None)] * len(shape)
+    for start in range(0, shape[axis], step):
+        box = everything.copy()
+        box[axis] = slice(start, min(start + step, shape[axis]))
+        yield tuple(box)

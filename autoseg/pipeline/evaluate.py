@@ -15,9 +15,7 @@ from autoseg.io.guard import FILE_ENDINGS
 from autoseg.io.workspace import find_planned_dataset, find_workspace
 from autoseg.pipeline.prediction import PredictionManifest, manifests
 from autoseg.pipeline.stage import failed, finished, run_stage
-
-TASK_BYTES = 2**29
-"""Memory that is set aside for scoring one case."""
+from preprocessing.footprint import unpacking_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,7 +222,7 @@ def _score(
         tasks,
         name=lambda task: task.name,
         workers=0 if small else workers,
-        guessed_bytes=lambda task: TASK_BYTES,
+        guessed_bytes=lambda task: unpacking_bytes((task.prediction, task.reference.path)),
         progress=progress,
     )
     return finished(outcomes), failed(outcomes)

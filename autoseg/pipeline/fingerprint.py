@@ -10,7 +10,7 @@ from autoseg.core.errors import AutosegError, RefusedCasesError, UsageError
 from autoseg.core.fingerprint import CaseMeasurement, Fingerprint
 from autoseg.execution.executor import Outcome
 from autoseg.execution.progress import Progress
-from autoseg.io import documents, files
+from autoseg.io import documents, files, locks
 from autoseg.io.datasets import read_dataset
 from autoseg.io.workspace import DatasetFolder, Workspace
 from autoseg.pipeline.changes import measurement_tasks
@@ -102,7 +102,7 @@ def measure_listed(
     dataset = dataset if splits is None else with_patients(dataset, splits)
     folder = workspace.dataset(dataset.description.name)
     files.ensure_writable(folder.path)
-    with files.lock(folder.path, f"fingerprint of {dataset.description.name}"):
+    with locks.hold(folder.path, f"fingerprint of {dataset.description.name}"):
         check_origin(dataset, folder)
         outcomes = measure_cases("measuring", dataset, folder, workers=workers, progress=progress)
         measured = finished(outcomes)

@@ -8,7 +8,7 @@ from autoseg.core.errors import DamagedError
 from autoseg.core.folds import Fold, Splits
 from autoseg.core.model import ModelDescription
 from autoseg.execution.progress import Progress
-from autoseg.io import files
+from autoseg.io import locks
 from autoseg.io.store import read_record
 from autoseg.pipeline.cascade import prepare_predictions
 from autoseg.pipeline.fold import Training
@@ -38,7 +38,7 @@ def prepare_cascade(
             wait=True,
         )
     purpose = "preparing of the previous stage's predictions"
-    with files.lock(training.previous_folder, purpose, wait=True):
+    with locks.hold(training.previous_folder, purpose, wait=True):
         prepare_predictions(training, description, splits, progress=progress)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autoseg.core.dataset import Case
-from autoseg.core.errors import AutosegError
+from autoseg.core.errors import AutosegError, InterruptedRun
 from autoseg.execution.executor import Outcome
 from autoseg.execution.machine import inspect_machine, memory_errors
 from autoseg.execution.progress import Progress
@@ -23,19 +23,17 @@ from autoseg.pipeline.prediction import (
     PredictionManifest,
     check_output,
     check_uncertainty,
-    recorded_cases,
     report_problems,
 )
-from autoseg.pipeline.prediction_run import PREPARED, Run
+from autoseg.pipeline.prediction_lock import held
+from autoseg.pipeline.prediction_run import PREPARED, Run, started_run
 from autoseg.pipeline.prepared_cases import (
     PreparationTask,
     PreparedCase,
     preparation_workers,
     prepared_cases,
 )
-from autoseg.pipeline.segmentation_files import (
-    segment_case,
-)
+from autoseg.pipeline.segmentation_files import segment_case
 from autoseg.pipeline.stage import FULL_DISK
 from autoseg.pipeline.unlike_training import spacing_notes
 
@@ -77,8 +75,9 @@ def predict(request: Prediction, *, progress: Progress) -> PredictionManifest:
     check_uncertainty(request, description.dataset, len(description.plan.axis_order))
     cases = request.part.share(found)
     files.ensure_writable(request.output)
-    with files.lock(request.folder, f"prediction of {request.source}"):
-        run = Run(request=request, models=models, recorded=recorded_cases(request, cases))
+    purpose = f"prediction of {request.source}"
+    with held(request.output, purpose, request.part, progress=progress):
+        run = started_run(request, models, cases)
         progress.note(_announce(len(cases), run))
         _tell_accepted(request, description, progress)
         progress.start("predicting", len(cases))
@@ -87,7 +86,9 @@ def predict(request: Prediction, *, progress: Progress) -> PredictionManifest:
         progress.finish()
         if not cases:
             progress.note(f"part {request.part.number} of {request.part.of} has no case")
-        manifest = run.write_manifest() if run.recorded or not cases else None
+        manifest = run.output.write_manifest() if run.output.recorded or not cases else None
+        if manifest is not None and not request.part.name:
+            run.output.remove_other_manifests()
     hint = "mend these files, then run the same command again"
     report_problems(run.problems, len(cases), request.output, manifest, hint=hint)
     assert manifest is not None  # some case was finished
@@ -100,10 +101,11 @@ def _read_models(request: Prediction) -> "tuple[Model, ...]":
     from autoseg.networks.device import choose_device
 
     device = choose_device(request.device)
-    models = tuple(
-        read_model(choice.folder, device, folds=choice.folds, mirror=request.mirror)
-        for choice in request.models
-    )
+    with memory_errors("the model"):
+        models = tuple(
+            read_model(choice.folder, device, folds=choice.folds, mirror=request.mirror)
+            for choice in request.models
+        )
     check_members(models)
     return models
 
@@ -173,6 +175,8 @@ def _segment(
         raise outcome.error
     prepared = outcome.value
     assert prepared is not None  # where there is no error
+    from autoseg.networks.device_loss import device_losses
+
     name = prepared.case.name
     for note in spacing_notes(prepared, run.description):
         progress.note(f"note: case {name!r}: {note}")
@@ -180,7 +184,8 @@ def _segment(
     def tell(done: int, total: int) -> None:
         progress.status(f"{name}: tile {done}/{total}")
 
-    with memory_errors(name):
+    device = run.models[0].place.device.torch_device
+    with memory_errors(name), device_losses(name, device, kept="finished cases are kept"):
         segmented = segment_case(run.request, run.models, prepared, tell)
     for place in (place for model in run.models for place in model.places):
         while place.notes:
@@ -224,8 +229,8 @@ class _Writer:
 
 
 def _refuse(run: Run, name: str, error: AutosegError, progress: Progress) -> None:
-    """Note a case that could not be segmented; of a full disk all others would die too."""
-    if error.rule == FULL_DISK:
+    """Note a case that could not be segmented; of a full disk or a lost device all would die."""
+    if error.rule == FULL_DISK or isinstance(error, InterruptedRun):
         raise error
     run.problems.append(error)
     progress.note(f"refused: {error.text}")

@@ -10,8 +10,6 @@ from autoseg.core.dataset import Case, DatasetDescription
 from autoseg.core.errors import AutosegError, PartialError, RefusedCasesError, UsageError
 from autoseg.core.geometry import STRICT
 from autoseg.io import documents
-from autoseg.io.formats.image_digest import stored_digest
-from autoseg.io.formats.table import sidecar_places
 from autoseg.io.guard import file_ending, is_series
 from autoseg.postprocessing.rules import Rule
 
@@ -103,6 +101,10 @@ class Part:
         """What its files are called by; empty where there is one part."""
         return f"part{self.number}of{self.of}" if self.of > 1 else ""
 
+    def folder(self, output: Path) -> Path:
+        """Return the folder that it holds while it runs."""
+        return output / f".{self.name}" if self.name else output
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
@@ -137,7 +139,7 @@ class Prediction:
     @property
     def folder(self) -> Path:
         """The folder that this run holds: parts that run at the same time each hold their own."""
-        return self.output / f".{self.part.name}" if self.part.name else self.output
+        return self.part.folder(self.output)
 
     @property
     def manifest(self) -> Path:
@@ -178,37 +180,6 @@ def check_uncertainty(request: Prediction, dataset: DatasetDescription, axes: in
 def manifests(folder: Path) -> list[Path]:
     """Return the manifests of a folder of segmentations: one, or one of each part."""
     return sorted(folder.glob(f"{Path(MANIFEST).stem}*.json"))
-
-
-def recorded_cases(request: Prediction, cases: Sequence[Case]) -> dict[str, PredictedCase]:
-    """Return the records of segmentations that lie in the output folder unchanged.
-
-    Of one of several parts, only those of its own cases: the others are for its neighbors to list.
-
-    Raises
-    ------
-    UsageError
-        If a file is in the way that no record knows, unless it may be replaced.
-    """
-    endings = {output_ending(case) for case in cases}
-    recorded = {}
-    for path in manifests(request.output):
-        for record in documents.read_stored(path, PredictionManifest).cases:
-            for output in (request.output / f"{record.case}{ending}" for ending in endings):
-                if output.is_file() and stored_digest(output) == record.output_digest:
-                    recorded[record.case] = record
-    for case in cases:
-        output = request.output_file(case)
-        written = [path for path in (output, *sidecar_places(output)) if path.exists()]
-        if written and case.name not in recorded and not request.overwrite:
-            raise UsageError(
-                f"{written[0]}: is in the way; autoseg did not write it, or it was changed",
-                hint="choose another -o FOLDER, or --overwrite to replace it",
-            )
-    if request.part.of == 1:
-        return recorded
-    own = {case.name for case in cases}
-    return {name: record for name, record in recorded.items() if name in own}
 
 
 def report_problems(

@@ -1,5 +1,6 @@
 """A prediction under way: what is done, what is to be prepared, and how a case is written."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -19,6 +20,7 @@ from autoseg.pipeline.segmentation_files import (
     remove_others,
     write_uncertainty,
 )
+from autoseg.pipeline.segmentation_folder import SegmentationFolder, recorded_cases
 from autoseg.pipeline.unlike_training import spacing_notes
 
 if TYPE_CHECKING:
@@ -38,8 +40,8 @@ class Run:
     """What was asked for."""
     models: "tuple[Model, ...]"
     """What segments."""
-    recorded: dict[str, PredictedCase]
-    """What lies in the output folder, by case."""
+    output: SegmentationFolder
+    """Where segmentations go."""
     problems: list[AutosegError] = field(default_factory=list)
     """Why cases could not be segmented."""
 
@@ -57,7 +59,7 @@ class Run:
 
     def is_done(self, case: Case) -> bool:
         """Tell whether all that is asked for was made by these models from these files."""
-        record, accepted = self.recorded.get(case.name), self.request.accepted
+        record, accepted = self.output.recorded.get(case.name), self.request.accepted
         if record is None:
             return False
         made_by = (record.weights_digests, record.mirror, record.accepted, record.rules)
@@ -83,48 +85,49 @@ class Run:
         )
 
     def write(self, prepared: PreparedCase, segmented: "Segmented") -> None:
-        """Write a segmentation: its record goes to the manifest first, then the file to its place.
-
-        Killed in between, the next run finds a record without its file and does the case again.
-        """
+        """Write a segmentation and what was asked for beside it."""
         case, output = prepared.case, self.request.output_file(prepared.case)
         labels = self.description.dataset.labels
         data, sidecar = encode_label_map(output, segmented.label_map, labels, prepared.geometry)
         uncertainty = write_uncertainty(self.request, prepared, segmented)
         remove_others(self.request, case)
-        folder = self.request.output / PROBABILITIES
-        files.remove(output)
-        self.recorded[case.name] = PredictedCase(
+        record = PredictedCase(
             case=case.name,
             input_digests=prepared.input_digests,
-            output_digest=files.digest(data + (sidecar[1] if sidecar else b"")),
+            output_digest="",
             weights_digests=tuple(d for model in self.models for d in model.all_digests),
             mirror=any(model.mirror for model in self.models),
             accepted=self.request.accepted,
             rules=self.request.rules,
-            probabilities_digest=written_digest(folder, case.name),
+            probabilities_digest=written_digest(self.request.output / PROBABILITIES, case.name),
             uncertainty_digests=uncertainty,
             notes=(*prepared.notes, *spacing_notes(prepared, self.description)),
         )
-        try:
-            self.write_manifest()
-            if sidecar:
-                files.write_atomically(*sidecar)
-            files.write_atomically(output, data)
-        except AutosegError:
-            del self.recorded[case.name]  # the record would speak of a file that is not there
-            raise
+        self.output.write(record, output, data, sidecar)
 
-    def write_manifest(self) -> PredictionManifest:
-        """Write down what lies in the output folder."""
-        plan = self.description.plan
-        manifest = PredictionManifest(
-            autoseg_version=__version__,
-            dataset=self.description.dataset,
-            configuration="+".join(m.description.configuration_name for m in self.models),
-            plan=plan.name,
-            plan_digest=files.digest(documents.encode(plan)),
-            cases=tuple(self.recorded[name] for name in sorted(self.recorded)),
-        )
-        documents.write(self.request.manifest, manifest)
-        return manifest
+
+def started_run(request: Prediction, models: "tuple[Model, ...]", cases: Sequence[Case]) -> Run:
+    """Return a run that knows what lies in the output folder.
+
+    Raises
+    ------
+    UsageError
+        If a file is in the way that no record knows, unless it may be replaced.
+    """
+    description = models[0].description
+    made_by = PredictionManifest(
+        autoseg_version=__version__,
+        dataset=description.dataset,
+        configuration="+".join(model.description.configuration_name for model in models),
+        plan=description.plan.name,
+        plan_digest=files.digest(documents.encode(description.plan)),
+        cases=(),
+    )
+    recorded = recorded_cases(
+        request.output,
+        {case.name: request.output_file(case) for case in cases},
+        overwrite=request.overwrite,
+        alone=bool(request.part.name),
+    )
+    output = SegmentationFolder(file=request.manifest, made_by=made_by, recorded=recorded)
+    return Run(request=request, models=models, output=output)

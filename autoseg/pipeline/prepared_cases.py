@@ -1,7 +1,7 @@
 """The images to predict, read and brought to the grids of a model while another is predicted."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from autoseg.execution.machine import inspect_machine, memory_errors
 from autoseg.execution.workers import open_workers
 from autoseg.io import files, images
 from preprocessing.case import PreparedImage, RawGrid, prepare_image
+from preprocessing.footprint import reading_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +82,8 @@ class PreparedCase:
             yield PreparedImage(images=images, grid=self.grid)
         finally:
             for file in self.arrays:
-                files.remove(file.path)
+                with suppress(OSError):  # Windows keeps what is mapped; the folder goes in the end
+                    file.path.unlink()
 
 
 def prepare_case(task: PreparationTask) -> PreparedCase:
@@ -132,14 +134,25 @@ def prepared_cases(
     tasks : sequence of PreparationTask
         The cases.
     workers : int
-        Worker processes, which work ahead; 0 prepares each case in this process when it is asked
-        for.
+        Worker processes, which work ahead: no more than two cases of each, and two, lie prepared or
+        are at work. 0 prepares each case in this process when it is asked for.
     """
-    with open_workers(workers) if workers else nullcontext(0) as pool:
+    budget = inspect_machine().budget_bytes
+    with open_workers(workers) as pool:
         outcomes = run_tasks(
-            prepare_case, tasks, workers=pool, name=lambda task: f"case {task.case.name!r}"
+            prepare_case,
+            tasks,
+            workers=pool,
+            name=lambda task: f"case {task.case.name!r}",
+            memory_bytes=lambda task: min(budget, reading_bytes(task.case, Path())),
+            budget_bytes=budget,
+            most_ahead=workers + 1,
         )
-        yield ahead(outcomes, max(1, workers)) if workers else outcomes
+        if not workers:
+            yield outcomes
+            return
+        with closing(ahead(outcomes, max(1, workers - 1))) as ready:
+            yield ready
 
 
 def preparation_workers(asked: int | None, *, cases: int, on_cpu: bool) -> int:

@@ -12,7 +12,7 @@ from autoseg.execution.executor import Outcome
 from autoseg.execution.machine import free_disk_bytes, inspect_machine, size_text
 from autoseg.execution.progress import Progress
 from autoseg.execution.workers import WorkerPool
-from autoseg.io import files
+from autoseg.io import locks
 from autoseg.io.store import has_record
 from autoseg.io.workspace import DatasetFolder
 from autoseg.pipeline.fingerprint import Measured
@@ -119,7 +119,7 @@ def prepare_cases(
     folder, dataset = measured.folder, measured.dataset
     stores = _stores(folder, plan, names)
     purpose = f"preprocessing of {folder.name}"
-    with files.lock(folder.path / "preprocessed", purpose, wait=wait):
+    with locks.hold(folder.path / "preprocessed", purpose, wait=wait):
         channels = len(dataset.description.channels)
         needed = estimate(measured.fingerprint, plan, stores, channels)
         count = count_workers(workers, tasks=len(dataset.cases), task_bytes=needed.memory_bytes)

@@ -17,7 +17,7 @@ from autoseg.core.repair_report import LeftOut, MendedCase, RepairReport
 from autoseg.core.version import __version__
 from autoseg.execution.executor import Outcome
 from autoseg.execution.progress import Progress
-from autoseg.io import documents, files, images
+from autoseg.io import documents, files, images, locks
 from autoseg.io.cases import read_case
 from autoseg.io.datasets import find_dataset
 from autoseg.io.formats.image_digest import stored_digest
@@ -102,7 +102,7 @@ def repair_dataset(
     dataset = accept(found.dataset, accepted)
     check_target(output, raw, dataset, use="copied")
     report = _begun(dataset, output, accepted)
-    with files.lock(output, f"repair of {raw}"):
+    with locks.hold(output, f"repair of {raw}"):
         files.remove(output / "dataset.json")  # until the copy is whole
         report, failed = _mend_cases(dataset, output, report, workers=workers, progress=progress)
         dataset, copies = _without_copies(dataset, report)

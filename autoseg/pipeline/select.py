@@ -3,19 +3,19 @@
 Everything is judged on out-of-fold predictions of the cases that all candidates have validated.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoseg.core.dataset import Dataset
 from autoseg.core.errors import UsageError
 from autoseg.core.version import __version__
-from autoseg.evaluation.comparison import dice_table
+from autoseg.evaluation.comparison import count_patients, dice_table
 from autoseg.evaluation.scoring import CaseScores
 from autoseg.execution.progress import Progress
-from autoseg.io import documents, files, images
+from autoseg.io import documents, locks
 from autoseg.io.workspace import DatasetFolder
 from autoseg.pipeline.averaged_validation import Averaged, validate_pairs
+from autoseg.pipeline.rule_trials import tried_rules
 from autoseg.pipeline.selection_files import selection_file
 from autoseg.pipeline.validated_models import (
     ValidatedModel,
@@ -23,7 +23,7 @@ from autoseg.pipeline.validated_models import (
     common_cases,
     validated_models,
 )
-from autoseg.postprocessing.decision import Compared, Trial, decide_rules
+from autoseg.postprocessing.decision import Trial
 from autoseg.selection import Contender, Selection, choose, rank
 
 
@@ -66,7 +66,7 @@ def select(request: SelectionRequest, *, progress: Progress) -> Selection:
         If no model is validated, or no case was validated by all of them.
     """
     folder = request.folder
-    with files.lock(folder.path / "selection", f"selection for {folder.name}"):
+    with locks.hold(folder.path / "selection", f"selection for {folder.name}"):
         models = validated_models(folder, request.plan, runs=request.runs)
         dataset = folder.read_dataset()
         cases = common_cases(models, dataset)
@@ -80,15 +80,17 @@ def select(request: SelectionRequest, *, progress: Progress) -> Selection:
         progress.note(f"comparing {_titles(models)} on {len(cases)} cases")
         averaged = _validate_pairs(request, models, cases, progress)
         everyone = _everyone(models, averaged)
-        candidates = rank([each.contender(cases) for each in everyone])
-        chosen, reason = choose(candidates, len(cases))
+        known = dataset.patients or {}
+        patients = [known[case] for case in cases] if known else []
+        candidates = rank([each.contender(cases) for each in everyone], patients)
+        chosen, reason = choose(candidates, count_patients(patients, len(cases)))
         progress.note(reason)
         (taken,) = (each for each in everyone if each.members == candidates[chosen].members)
         trials: tuple[Trial, ...] = ()
         if request.rules:
             progress.note(f"trying post-processing on {len(taken.scores)} cases")
-            reader = _reader(taken, dataset, models[0])
-            trials = decide_rules(reader, models[0].description.dataset.labels)
+            predictions = {name: taken.prediction(name) for name in taken.scores}
+            trials = tried_rules(predictions, taken.models[0], dataset, progress=progress)
         selection = Selection(
             autoseg_version=__version__,
             dataset=folder.name,
@@ -176,31 +178,3 @@ def _everyone(
 def _predictions_in(folder: Path, model: ValidatedModel) -> Callable[[str], Path]:
     ending = model.description.dataset.file_ending
     return lambda case: folder / f"{case}{ending}"
-
-
-def _reader(
-    entry: _Entry, dataset: Dataset, model: ValidatedModel
-) -> Callable[[], Iterator[Compared]]:
-    """Return a function that reads all predictions and their references anew."""
-    from autoseg.training.validation import ValidationPlace
-
-    raw = {case.name: case for case in dataset.cases}
-    labels, orientation = dataset.description.labels, model.description.plan.orientation
-
-    def read() -> Iterator[Compared]:
-        for name in sorted(entry.scores.keys() & raw.keys()):
-            predicted = images.read_segmentation(
-                entry.prediction(name), labels, orientation=orientation
-            )
-            place = ValidationPlace(
-                folder=Path(), dataset=dataset, raw=raw[name], weights_digests=()
-            )
-            geometry = predicted.geometry
-            yield Compared(
-                reference=place.read_reference(geometry, orientation).voxels,
-                prediction=predicted.voxels,
-                spacing=geometry.spacing,
-                fold=entry.models[0].folds[name],
-            )
-
-    return read

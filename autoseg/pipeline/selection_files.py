@@ -36,7 +36,7 @@ def write_figure(folder: DatasetFolder, selection: Selection) -> Path:
     ]
     lines = (
         f"mean Dice of {count(len(selection.cases), 'case')} of cross-validation, and where it "
-        "lies in 95 of 100 draws of as many cases",
+        "lies in 95 of 100 draws of as many patients",
         f"Chosen: {selection.reason}.",
         *(f"After it: {rule.text}." for rule in selection.rules),
     )

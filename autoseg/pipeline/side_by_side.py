@@ -185,6 +185,7 @@ def _forwarding(running: Sequence[_Running]) -> Iterator[list[int]]:
         for one in running:
             one.process.kill()
             one.process.wait()
+            one.listening.join()
 
 
 def _pass_on(number: int, running: Sequence[_Running], *, again: bool = False) -> None:

@@ -15,7 +15,7 @@ from autoseg.core.training_config import training_decisions
 from autoseg.core.version import __version__
 from autoseg.evaluation.summary import Summary
 from autoseg.execution.progress import Progress, Silence
-from autoseg.io import documents, files
+from autoseg.io import documents, files, locks
 from autoseg.pipeline.cascade import (
     find_previous_stage,
     missing_folds,
@@ -154,7 +154,9 @@ def _held(training: Training, number: int, place: "Place") -> AbstractContextMan
     """Hold a fold's folder; of several processes, the first one does."""
     if not place.ranks.is_first:
         return nullcontext()
-    return files.lock(training.fold_folder(number), f"training of fold {number}")
+    return locks.hold(
+        training.fold_folder(number), f"training of fold {number}", instead="choose another --run"
+    )
 
 
 def validate_again(
@@ -200,7 +202,7 @@ def validate_again(
     training.check_folds(splits)
     summaries = {}
     for number in folds:
-        with files.lock(training.fold_folder(number), f"validation of fold {number}"):
+        with locks.hold(training.fold_folder(number), f"validation of fold {number}"):
             forget_validation(training, number)
             made = bring_fold(
                 training,

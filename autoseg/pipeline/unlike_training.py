@@ -15,7 +15,8 @@ def spacing_notes(prepared: PreparedCase, description: ModelDescription) -> tupl
     spacing = prepared.grid.spacing
     wanted = description.configuration.spacing
     notes = []
-    for axis, (here, there) in enumerate(zip(spacing[-len(wanted) :], wanted, strict=True)):
+    first = len(spacing) - len(wanted)  # a 2D network works at any distance of slices
+    for axis, (here, there) in enumerate(zip(spacing[first:], wanted, strict=True), first):
         ratio = here / there
         if max(ratio, 1 / ratio) > FAR_APART:
             notes.append(

@@ -1,10 +1,6 @@
-"""Which rules are kept: those that raise the Dice of cross-validation, and lower that of no label.
+"""Which rules are kept: those that raise the Dice of cross-validation and lower no label's."""
 
-A rule's effect on a case is known from how many voxels of every structure each part holds, so one
-pass over the cases serves all thresholds.
-"""
-
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Final
 
@@ -12,14 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from autoseg.core.geometry import STRICT
-from autoseg.core.labels import LabelMap, Labels, Region
+from autoseg.core.labels import Labels, Region
 from autoseg.evaluation.comparison import SIGNIFICANT, case_contributions, paired_test
-from autoseg.evaluation.overlap import count_pairs
-from autoseg.postprocessing.rules import Rule, affected, apply_rules, parts_volumes, sifted_parts
-from preprocessing.cropping import nonzero_box
+from autoseg.postprocessing.effects import CaseCounts
+from autoseg.postprocessing.rules import Rule
 
 Floats = npt.NDArray[np.float64]
-Counts = npt.NDArray[np.int64]
+Count = Callable[[Sequence[Rule], tuple[Rule, ...]], Sequence[CaseCounts]]
 
 THRESHOLDS_MM3: Final = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0)
 """Smallest volumes that are tried, mm^3."""
@@ -45,62 +40,14 @@ class Trial:
     """Whether it is applied."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
-    """A case's reference and prediction: label maps of one shape, ignored voxels apart."""
-
-    reference: LabelMap
-    """(*spatial) positions in the dataset's label names."""
-    prediction: LabelMap
-    """The same, out of fold."""
-    spacing: tuple[float, ...]
-    """Voxel edges, mm."""
-    fold: int
-    """Fold that validated the case."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Effect:
-    """What each part of one case would change if its rule applied."""
-
-    volumes: Floats
-    """(parts,) mm^3."""
-    predicted: Counts
-    """(parts, structures) change of the predicted voxels."""
-    shared: Counts
-    """(parts, structures) change of the voxels in common."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Case:
-    """Counts of one case, and the effect of every rule's parts."""
-
-    fold: int
-    reference: Counts
-    predicted: Counts
-    shared: Counts
-    effects: dict[str, _Effect]
-
-    def dice(self, rule: Rule | None) -> Floats:
-        """Return the Dice of every structure after a rule; 1 where both are empty, as is right."""
-        predicted, shared = self.predicted, self.shared
-        if rule is not None:
-            effect = self.effects[_family(rule)]
-            chosen = affected(rule, effect.volumes)
-            predicted = predicted + effect.predicted[chosen].sum(axis=0)
-            shared = shared + effect.shared[chosen].sum(axis=0)
-        total = self.reference + predicted
-        dice: Floats = np.divide(2 * shared, total, out=np.ones(len(total)), where=total > 0)
-        return dice
-
-
-def decide_rules(cases: Callable[[], Iterable[Compared]], labels: Labels) -> tuple[Trial, ...]:
+def decide_rules(count: Count, labels: Labels) -> tuple[Trial, ...]:
     """Try rules on the cases of a cross-validation.
 
     Parameters
     ----------
-    cases : callable
-        Gives the cases, each time anew: they are read up to three times.
+    count : callable
+        Counts every case by `autoseg.postprocessing.effects.count_case`: it is given the rules
+        whose effects are wanted, and those that are applied before. It is called a few times.
     labels : Labels
         What the values mean.
 
@@ -113,11 +60,11 @@ def decide_rules(cases: Callable[[], Iterable[Compared]], labels: Labels) -> tup
     -----
     First the largest part of all labels together; then for every structure what is best of its
     largest part and parts above a volume; then its holes. A volume is chosen on all folds but one
-    and judged on that one; where there is one fold, on all cases but one. A rule is kept if cases
-    gain by it, hardly by chance (`paired_test`, the more rules are tried the more surely: Holm), if
-    no structure's mean Dice falls, and if all that are kept do as well one after the other. A
-    structure that is empty in both has a Dice of 1 here: a rule that takes away what is spurious is
-    right to do so.
+    and judged on that one; where there is one fold, on all patients but one. A rule is kept if
+    cases gain by it, hardly by chance (`paired_test`, the more rules are tried the more surely:
+    Holm), if no structure's mean Dice falls, and if all that are kept do as well one after the
+    other. A structure that is empty in both has a Dice of 1 here: a rule that takes away what is
+    spurious is right to do so.
 
     References
     ----------
@@ -127,11 +74,11 @@ def decide_rules(cases: Callable[[], Iterable[Compared]], labels: Labels) -> tup
     trials: list[Trial] = []
     if len(structures) > 1:
         whole = Rule(kind="largest_component", structure=WHOLE, labels=labels.foreground)
-        measured = [_measure(case, labels, [whole], ()) for case in cases()]
+        measured = count([whole], ())
         trials += _significant([_judge([whole], measured, structures)])
     kept = tuple(trial.rule for trial in trials if trial.kept)
     families = [rule for structure in structures for rule in _rules_for(structure)]
-    measured = [_measure(case, labels, families, kept) for case in cases()]
+    measured = count(families, kept)
     judged = []
     for structure in structures:
         sift, holes = _rules_for(structure)
@@ -141,7 +88,7 @@ def decide_rules(cases: Callable[[], Iterable[Compared]], labels: Labels) -> tup
         ]
         judged.append(max(choices, key=lambda trial: (trial.kept, trial.gain)))
         judged.append(_judge([holes], measured, structures))
-    return _together([*trials, *_significant(judged)], cases, labels)
+    return _together([*trials, *_significant(judged)], count)
 
 
 def _by_volume(structure: Region) -> list[Rule]:
@@ -169,16 +116,14 @@ def _significant(trials: Sequence[Trial]) -> list[Trial]:
     ]
 
 
-def _together(
-    trials: Sequence[Trial], cases: Callable[[], Iterable[Compared]], labels: Labels
-) -> tuple[Trial, ...]:
+def _together(trials: Sequence[Trial], count: Count) -> tuple[Trial, ...]:
     """Drop the last kept rules until no structure is worse off by all of them than by none."""
     found = list(trials)
     kept = [number for number, trial in enumerate(found) if trial.kept]
-    while len(kept) > 1:
+    before = np.array([case.dice(None) for case in count([], ())]) if len(kept) > 1 else None
+    while before is not None and len(kept) > 1:
         rules = tuple(found[number].rule for number in kept)
-        before = np.array([_measure(case, labels, [], ()).dice(None) for case in cases()])
-        after = np.array([_measure(case, labels, [], rules).dice(None) for case in cases()])
+        after = np.array([case.dice(None) for case in count([], rules)])
         if not _falls(before, after).any():
             break
         last = kept.pop()
@@ -199,68 +144,16 @@ def _rules_for(structure: Region) -> tuple[Rule, Rule]:
     )
 
 
-def _family(rule: Rule) -> str:
-    """Name the parts that a rule looks at: rules of different thresholds share them."""
-    return f"{rule.structure}/{'holes' if rule.kind == 'fill_holes' else 'parts'}"
-
-
-def _measure(
-    case: Compared, labels: Labels, rules: Sequence[Rule], before: tuple[Rule, ...]
-) -> _Case:
-    """Count a case's voxels, and those of every part that rules look at.
-
-    Parts are those that a prediction has, ignored voxels or not; these are in no count.
-    """
-    prediction = apply_rules(before, case.prediction.copy(), case.spacing)
-    members = np.zeros((len(labels.structures), labels.count), np.int64)
-    for row, structure in zip(members, labels.structures, strict=True):
-        row[list(structure.labels)] = 1
-    pairs = count_pairs(case.reference, prediction, labels)
-    effects = {
-        _family(rule): _effect(rule, case, prediction, members, labels.ignored) for rule in rules
-    }
-    return _Case(
-        fold=case.fold,
-        reference=members @ pairs.sum(axis=1),
-        predicted=members @ pairs.sum(axis=0),
-        shared=np.einsum("sr,rp,sp->s", members, pairs, members),
-        effects=effects,
-    )
-
-
-def _effect(
-    rule: Rule, case: Compared, prediction: LabelMap, members: Counts, ignored: int | None
-) -> _Effect:
-    """Count what each part would change: foreground becomes background, or holes a label."""
-    box = nonzero_box(np.isin(prediction, rule.labels)[None]).slices
-    parts = sifted_parts(rule, prediction[box])
-    volumes = parts_volumes(parts, case.spacing)
-    reference = case.reference[box]
-    inside = parts > 0
-    if ignored is not None:
-        inside &= reference != ignored
-    number, expected, found = parts[inside], reference[inside], prediction[box][inside]
-    shape = (len(members), len(volumes))
-    predicted, shared = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-    after = np.full_like(found, rule.filled if rule.kind == "fill_holes" else 0)
-    changed = members[:, [*rule.labels, rule.filled]].any(axis=1)
-    for row in np.flatnonzero(changed):
-        member = members[row].astype(bool)
-        for sign, label in ((-1, found), (1, after)):
-            there = member[label]
-            predicted[row] += sign * np.bincount(number[there], minlength=len(volumes))
-            both = there & member[expected]
-            shared[row] += sign * np.bincount(number[both], minlength=len(volumes))
-    return _Effect(volumes=volumes, predicted=predicted.T, shared=shared.T)
-
-
-def _judge(choices: Sequence[Rule], cases: Sequence[_Case], structures: Sequence[Region]) -> Trial:
+def _judge(
+    choices: Sequence[Rule], cases: Sequence[CaseCounts], structures: Sequence[Region]
+) -> Trial:
     """Compare the best of some rules with none, each fold by what is best on the others."""
     before = np.array([case.dice(None) for case in cases])
     after = np.stack([[case.dice(rule) for case in cases] for rule in choices])
+    patients = [case.patient for case in cases]
     folds = np.array([case.fold for case in cases])
     if len(np.unique(folds)) == 1:
-        folds = np.arange(len(cases))
+        folds = np.unique(patients, return_inverse=True)[1]
     judged = before.copy()
     for fold in np.unique(folds):
         others = folds != fold
@@ -268,7 +161,7 @@ def _judge(choices: Sequence[Rule], cases: Sequence[_Case], structures: Sequence
         judged[~others] = after[_best(before[learned], after[:, learned])][~others]
     best = _best(before, after)
     contributions = case_contributions(before, judged)
-    gain, probability = float(contributions.sum()), paired_test(contributions)
+    gain, probability = float(contributions.sum()), paired_test(contributions, patients)
     falls = _falls(before, judged) | _falls(before, after[best])
     harmed = tuple(
         structure.name for structure, fell in zip(structures, falls, strict=True) if fell

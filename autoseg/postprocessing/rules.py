@@ -13,7 +13,7 @@ import numpy.typing as npt
 from autoseg.core.errors import DocumentError
 from autoseg.core.geometry import STRICT
 from autoseg.core.labels import LabelMap
-from preprocessing.cropping import nonzero_box
+from autoseg.evaluation.boxes import hull, label_boxes, structure_mask
 
 Kind = Literal["largest_component", "minimum_volume", "fill_holes"]
 Parts = npt.NDArray[np.int32]
@@ -71,14 +71,20 @@ def apply_rules(
     spacing : tuple of float
         Voxel edges along its axes, mm.
     """
+    if not rules:
+        return label_map
+    highest = max(max(*rule.labels, rule.filled) for rule in rules)
+    boxes = [*label_boxes(label_map, highest + 1)]
     for rule in rules:
-        mask = np.isin(label_map, rule.labels)
-        if not mask.any():
+        box = hull([boxes[label] for label in rule.labels])
+        if box is None:
             continue
-        inside = label_map[nonzero_box(mask[None]).slices]
+        inside = label_map[box]
         parts = sifted_parts(rule, inside)
         gone = affected(rule, parts_volumes(parts, spacing))
         inside[gone[parts]] = rule.filled if rule.kind == "fill_holes" else 0
+        if rule.kind == "fill_holes":
+            boxes[rule.filled] = hull([boxes[rule.filled], box])
     return label_map
 
 
@@ -90,7 +96,7 @@ def sifted_parts(rule: Rule, label_map: LabelMap) -> Parts:
     """
     from scipy.ndimage import label
 
-    mask = np.isin(label_map, rule.labels)
+    mask = structure_mask(label_map, rule.labels)
     if rule.kind != "fill_holes":
         parts, _ = label(mask, structure=np.ones((3,) * mask.ndim))
         return np.asarray(parts, np.int32)

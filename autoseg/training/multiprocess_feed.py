@@ -30,15 +30,16 @@ from batchgenerators.dataloading.multi_threaded_augmenter import (
 )
 
 from autoseg.core.errors import ResourceError
-from autoseg.execution.worker_process import Answer, attempt, prepare_worker
-from autoseg.execution.workers import (
+from autoseg.execution.process_start import (
     KERNEL_ENDS_ORPHANS,
-    ending,
     interrupts_held,
     worker_environment,
 )
+from autoseg.execution.worker_process import Answer, attempt, prepare_worker
+from autoseg.execution.workers import ending
 from autoseg.training.batches import Made, Sources, make_batch
 from autoseg.training.course import Address, Course
+from autoseg.training.piped_stop import PipedStop, PipeEnd
 from autoseg.training.stored_cases import travelling
 from autoseg.training.trouble import drawn_cases
 
@@ -126,7 +127,7 @@ class SpawnedAugmenter(MultiThreadedAugmenter):  # type: ignore[misc]
 
     def _start(self) -> None:
         told_to_end, self_ends = _SPAWN.Pipe(duplex=False)
-        self.abort_event = _Stop(self_ends)
+        self.abort_event = PipedStop(self_ends)
         with interrupts_held(), worker_environment():
             for number in range(self.num_processes):
                 made = _SPAWN.Queue(CACHED)
@@ -165,6 +166,10 @@ class SpawnedAugmenter(MultiThreadedAugmenter):  # type: ignore[misc]
         if self.pin_memory_thread is not None:
             self.pin_memory_thread.join(1.0)
         if self._processes:
+            ended = wait([process.sentinel for process in self._processes], timeout=0)
+            for process in self._processes:
+                if process.sentinel in ended:  # its code comes a moment later
+                    process.join(1.0)
             codes = {number: process.exitcode for number, process in enumerate(self._processes)}
             self.lost = {number: code for number, code in codes.items() if code}
         for process in self._processes:
@@ -172,41 +177,12 @@ class SpawnedAugmenter(MultiThreadedAugmenter):  # type: ignore[misc]
         super()._finish(timeout, force)
 
 
-class _Stop(threading.Event):
-    """Asks threads of this process to end, and the others by the end of a pipe."""
-
-    def __init__(self, pipe: Connection) -> None:
-        super().__init__()
-        self._pipe = pipe
-
-    def set(self) -> None:
-        super().set()
-        self._pipe.close()
-
-
-class _Asked:
-    """Whether a process was asked to end; what the augmenter's producer takes for an event."""
-
-    def __init__(self, pipe: Connection) -> None:
-        self._pipe = pipe
-        self._is_set = False
-
-    def is_set(self) -> bool:
-        try:
-            return self._is_set or self._pipe.poll()
-        except OSError:  # how Windows says that the pipe has ended
-            return True
-
-    def set(self) -> None:
-        self._is_set = True
-
-
 def _work(parent: int, made: Any, loader: Loader, number: int, told_to_end: Connection) -> None:
     """Run one process of the augmenter."""
     prepare_worker(parent, KERNEL_ENDS_ORPHANS)
     torch.set_num_threads(1)
     made.cancel_join_thread()  # what nobody waits for any more need not be sent
-    producer(made, loader, None, number, None, _Asked(told_to_end), wait_time=POLLED_S)
+    producer(made, loader, None, number, None, PipeEnd(told_to_end), wait_time=POLLED_S)
 
 
 class ProcessReader:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from importlib import import_module
 from typing import Any, Final
 
 import torch
@@ -26,6 +27,9 @@ TIMEOUT: Final = timedelta(days=7)
 ends is noticed at once."""
 BUCKET_BYTES: Final = 2**25
 """Size from which on gradients are sent; a copy of so many is the memory that sending takes."""
+IMPORTED_FIRST: Final = "torch.distributed.nn.functional"
+"""A module whose functions keep the group that is there when it is imported, as defaults. torch's
+optimizers import it; were it then, the group and its threads would outlive the training."""
 VARIABLES: Final = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
 """Environment variables of torchrun: the fields of `Ranks`."""
 
@@ -204,6 +208,7 @@ def open_ranks(kind: str) -> Iterator[Ranks]:
         )
     if kind == "cuda":
         _take_gpu(ranks)
+    import_module(IMPORTED_FIRST)
     try:
         dist.init_process_group(BACKENDS[kind], timeout=TIMEOUT)
     except (RuntimeError, ValueError) as error:

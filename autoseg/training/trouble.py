@@ -9,7 +9,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from autoseg.core.errors import InterruptedRun, ResourceError, TrainingError
+from autoseg.core.errors import ResourceError, TrainingError
+from autoseg.networks.device_loss import device_losses
 from autoseg.training.batches import BatchSource, draw_case
 
 MOST_SKIPPED: Final = 20
@@ -97,7 +98,8 @@ def device_failures(fold: int, device: str) -> Iterator[None]:
         If it is lost: what is saved goes on elsewhere, or when it is back.
     """
     try:
-        yield
+        with device_losses(f"fold {fold}", device, kept="the last checkpoint is kept"):
+            yield
     except torch.OutOfMemoryError as error:
         raise ResourceError(
             f"fold {fold}: the memory of {device} is too small or in use by others "
@@ -105,10 +107,4 @@ def device_failures(fold: int, device: str) -> Iterator[None]:
             rule="E-RES-65",
             hint="end other programs on it; or plan for less: autoseg plan --gpu-memory-gib GIB "
             "--plan small, and train with --plan small",
-        ) from error
-    except torch.AcceleratorError as error:
-        raise InterruptedRun(
-            f"fold {fold}: {device} was lost ({str(error).splitlines()[0][:160]}); the last "
-            "checkpoint is kept",
-            hint="run the same command again when the device is back, or with another --device",
         ) from error

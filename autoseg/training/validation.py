@@ -14,6 +14,7 @@ from autoseg.evaluation.summary import Summary, summarize
 from autoseg.inference.model import Model
 from autoseg.io import documents, files, images
 from autoseg.io.formats.image_digest import stored_digest
+from autoseg.io.references import read_reference
 from autoseg.training.sampling import OpenCase
 from preprocessing.case import raw_grid
 
@@ -139,22 +140,17 @@ class ValidationPlace:
             return None
         return record.scores if intact else None
 
-    def read_reference(self, geometry: Geometry, orientation: Orientation) -> images.Segmentation:
-        """Read the reference on the grid of its image."""
-        accepted = self.dataset.description.accepted
-        expected = images.read_segmentation(
-            self.reference,
-            self.raw.labels_in_file(self.dataset.description.labels),
-            orientation=orientation,
-            accepted=accepted,
-        )
-        return images.on_grid_of(geometry, expected, self.raw.name, accepted=accepted)
-
     def keep(self, predicted: LabelMap, geometry: Geometry, orientation: Orientation) -> CaseScores:
         """Write a prediction, score it, and write the scores."""
         labels = self.dataset.description.labels
         images.write_segmentation(self.prediction, labels.to_file(predicted), geometry)
-        expected = self.read_reference(geometry, orientation)
+        expected = read_reference(
+            self.raw,
+            Path(self.dataset.folder),
+            self.dataset.description,
+            geometry,
+            orientation,
+        )
         scored = score_case(self.raw.name, expected.voxels, predicted, labels, geometry.spacing)
         record = ValidatedCase(
             scores=scored,

@@ -94,13 +94,13 @@ def test_a_cascade_counts_as_two_networks():
     assert title == "3d_fullres"
 
 
-def test_few_cases_tell_no_noise_so_the_best_is_taken():
+def test_few_patients_tell_no_noise_so_the_best_is_taken():
     title, reason = chosen(
         contender("3d_cascade_fullres", dice=[0.95] * 5, networks=2),
         contender("2d", dice=[0.1] * 5),
     )
     assert title == "3d_cascade_fullres"
-    assert reason.endswith("the best on 5 cases, too few to tell it from chance")
+    assert reason.endswith("the best on 5 patients, too few to tell it from chance")
 
 
 def test_spurious_structures_are_no_noise():

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from autoseg.cli.main import main
-from autoseg.io.files import lock
+from autoseg.io.locks import hold
 
 QUICK = ["--preset", "fast", "--epochs", "1", "--steps-per-epoch", "2", "--device", "cpu"]
 IMAGE, LABEL = "imagesTr/b.nii.gz", "labelsTr/b.nii.gz"
@@ -224,7 +224,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_work(make, model, tm
 
 def test_a_place_that_another_run_holds_is_refused_and_names_the_holder(make, tmp_path, capsys):
     raw = make.decathlon(tmp_path / "Task03_Faults")
-    with lock(tmp_path / "autoseg_workspace" / "Task03_Faults", "a longer run"):
+    with hold(tmp_path / "autoseg_workspace" / "Task03_Faults", "a longer run"):
         assert main(["plan_and_preprocess", "-d", str(raw), "--workers", "0"]) == 7
     assert "a longer run" in capsys.readouterr().err
 

@@ -6,14 +6,17 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 
 from autoseg.cli.main import main
-from autoseg.io import images
+from autoseg.inference import ensemble
+from autoseg.io import images, locks
 from autoseg.pipeline.prediction import Part
 
 
@@ -73,6 +76,54 @@ def test_parts_share_the_cases_and_each_writes_its_own_manifest(folder_of, write
     assert masks_in("masks") == masks_in("alone")
 
 
+def test_a_run_for_all_cases_takes_over_what_parts_made(folder_of, write_model):
+    folder_of(3)
+    model = write_model()
+    for part in ("1", "2"):
+        predict(model, "--parts", "2", "--part", part)
+    before = {path: path.stat().st_mtime_ns for path in Path("masks").glob("*.nii.gz")}
+    predict(model)
+    assert {path: path.stat().st_mtime_ns for path in Path("masks").glob("*.nii.gz")} == before
+    assert [path.name for path in Path("masks").glob("*.json")] == ["autoseg_prediction.json"]
+    assert [path.name for path in Path("masks").iterdir() if path.is_dir()] == []
+
+
+def test_a_part_and_a_run_for_all_cases_exclude_each_other(folder_of, write_model, capsys):
+    folder_of(2)
+    model = write_model()
+    Path("masks").mkdir()
+    with locks.hold(Path("masks/.part2of2"), "the second part"):
+        predict(model, "--parts", "2", "--part", "1")
+        predict(model, code=7)
+        predict(model, "--parts", "2", "--part", "2", code=7)
+    shown = capsys.readouterr().err
+    assert shown.count("masks/.part2of2: is in use by") == 2
+    assert "hint: wait until it ends or choose another -o FOLDER" in shown
+    predict(model, "--parts", "2", "--part", "2")
+    assert sorted(masks_in("masks")) == ["case_00.nii.gz", "case_01.nii.gz"]
+    assert [path.name for path in Path("masks").iterdir() if path.is_dir()] == []
+
+
+def test_parts_of_another_division_share_cases_and_are_refused(folder_of, write_model, capsys):
+    folder_of(2)
+    with locks.hold(Path("masks/.part1of3"), "a part of three"):
+        predict(write_model(), "--parts", "2", "--part", "1", code=7)
+    assert "masks/.part1of3: is in use by" in capsys.readouterr().err
+
+
+def test_a_part_says_that_it_waits_for_a_run_for_all_cases(
+    folder_of, write_model, monkeypatch, capsys
+):
+    folder_of(1)
+    model, whole = write_model(), ExitStack()
+    whole.enter_context(locks.hold(Path("masks"), "all cases"))
+    with monkeypatch.context() as patch:
+        patch.setattr("autoseg.io.locks.time.sleep", lambda seconds: whole.close())
+        predict(model, "--parts", "2", "--part", "1")
+    assert capsys.readouterr().err.count("waiting: masks: is in use by") == 1
+    assert list(masks_in("masks")) == ["case_00.nii.gz"]
+
+
 def test_a_part_without_cases_is_done(folder_of, write_model, capsys):
     folder_of(3)
     predict(write_model(), "--parts", "4", "--part", "4")
@@ -126,6 +177,27 @@ def test_finished_cases_are_kept_and_others_done_again(folder_of, write_model):
     assert changed == ["case_01.nii.gz"]
 
 
+def test_a_lost_device_ends_the_run_and_what_is_finished_is_kept(
+    folder_of, write_model, monkeypatch, capsys
+):
+    folder_of(3)
+    model, real, names = write_model(), ensemble.segment, []
+
+    def segment(*arguments, **options):
+        names.append("called")
+        if len(names) == 2:
+            raise torch.AcceleratorError("CUDA error: unspecified launch failure")
+        return real(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ensemble, "segment", segment)
+        predict(model, code=75)
+    assert "case_01: cpu was lost (CUDA error: unspec" in capsys.readouterr().err
+    assert list(masks_in("masks")) == ["case_00.nii.gz"]
+    predict(model)
+    assert len(masks_in("masks")) == 3
+
+
 def test_a_spacing_far_from_the_training_is_noted(make, write_model, capsys):
     for name, edge in (("usual", 2.5), ("tenfold", 25.0)):
         data = make.nifti(make.voxels(), np.diag([0.8, 0.9, edge, 1.0]))
@@ -148,7 +220,7 @@ def test_an_empty_folder_is_refused(write_model, capsys):
     assert "imgs: holds no images; needed are files ending with" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("workers", ["0", "1"])
+@pytest.mark.parametrize("workers", [pytest.param("0", marks=pytest.mark.slow), "1"])
 def test_a_killed_prediction_carries_on(workers, folder_of, write_model):
     folder_of(12, (30, 40, 50))
     model = write_model()

@@ -70,7 +70,7 @@ def model(plan_of, configuration_of, monkeypatch):
         description=description,
         folds=(0,),
         digests=("",),
-        place=workplace([Threshold()], device),
+        place=workplace([Threshold()], device, axes=3),
         mirror=False,
     )
     monkeypatch.setattr(stored, "read_model", lambda *_, **__: made)

@@ -217,7 +217,9 @@ def test_a_command_killed_at_every_operation_in_turn_carries_on(tiny, tmp_path):
     assert operation > 100
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize(
+    "seed", [1, 2, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (3, 4, 5))]
+)
 def test_a_command_killed_at_a_random_moment_carries_on_to_the_results_of_a_quiet_run(
     tiny, tmp_path, seed
 ):

@@ -125,6 +125,29 @@ def planned(tmp_path_factory: pytest.TempPathFactory, write_msd_dataset) -> Path
     return folder
 
 
+@pytest.fixture(scope="session")
+def lines() -> dict[str, list[str]]:
+    """The words of commands that follow each other, by their verb."""
+    train = ["train", "3d_fullres", "0", "--preset", "fast", "--epochs", "3"]
+    return {
+        "plan_and_preprocess": ["plan_and_preprocess", "-d", "raw/Task07_Shapes"],
+        # In float32 nothing is measured, so that runs are equal.
+        "train": [*train, "--steps-per-epoch", "8", "--device", "cpu/float32"],
+        "predict": ["predict", "-i", "raw/Task07_Shapes/imagesTr", "-o", "masks"],
+        "evaluate": ["evaluate", "-i", "masks"],
+    }
+
+
+@pytest.fixture(scope="session")
+def quiet(tmp_path_factory: pytest.TempPathFactory, planned: Path, lines) -> Path:
+    """A folder in which all these lines ran undisturbed; to be copied."""
+    folder = Path(shutil.copytree(planned, tmp_path_factory.mktemp("quiet") / "copy"))
+    for verb in ("train", "predict", "evaluate"):
+        line = [sys.executable, "-m", "autoseg", *lines[verb]]
+        subprocess.run(line, cwd=folder, check=True, capture_output=True, timeout=120)
+    return folder
+
+
 @pytest.fixture
 def prepared(tmp_path: Path, planned: Path) -> Path:
     """A copy of it, to train in."""

@@ -12,7 +12,7 @@ from PIL import Image
 
 from autoseg.cli.main import main
 
-SHORT = ["--preset", "fast", "--epochs", "4", "--steps-per-epoch", "20", "--device", "cpu"]
+SHORT = ["--preset", "fast", "--epochs", "3", "--steps-per-epoch", "20", "--device", "cpu"]
 CASES = 6
 
 Drawing = tuple[np.ndarray, np.ndarray]
@@ -95,11 +95,15 @@ def test_a_cascade_orders_its_stages_and_segments_by_one_command(tmp_path, capsy
         lambda rng, index: shapes(rng, (36 + index % 2, 60, 52 + index % 3)),
         lambda path, voxels: save_volume(path, voxels.astype(np.int16), spacing),
     )
-    small = ["--patch-size", "16,24,24"]
+    names = [f"case_{number}" for number in range(CASES)]
+    halves = names[::2], names[1::2]
+    folds = [{"train": halves[fold], "val": halves[1 - fold]} for fold in (0, 1)]
+    Path("splits.json").write_text(json.dumps(folds))
+    small = ["--patch-size", "16,24,24", "--splits", "splits.json"]
     asked = ["-c", "3d_cascade_fullres", "-f", "0", *SHORT, "--json", "--quiet"]
     assert main(["run", "-d", str(raw), *small, *asked]) == 0
     folds = json.loads(capsys.readouterr().out)["folds"]
-    assert list(folds) == [*(f"3d_lowres/{fold}" for fold in range(5)), "3d_cascade_fullres/0"]
+    assert list(folds) == ["3d_lowres/0", "3d_lowres/1", "3d_cascade_fullres/0"]
     assert min(fold["mean_dice"] for fold in folds.values()) > 0.7
     models = tmp_path / "autoseg_workspace" / "Dataset008_Large" / "models" / "default"
     cascade = str(models / "3d_cascade_fullres" / "default")
@@ -107,21 +111,45 @@ def test_a_cascade_orders_its_stages_and_segments_by_one_command(tmp_path, capsy
     capsys.readouterr()
     assert main(["evaluate", "-i", "masks", "-r", str(raw / "labelsTs"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["mean_dice"] > 0.75
+    # Both were compared on the cases of fold 0, and so was their average.
+    selection = json.loads((models.parent.parent / "selection.json").read_text())
+    networks = {
+        frozenset(member["configuration"] for member in each["members"]): each["networks"]
+        for each in selection["candidates"]
+    }
+    names = ("3d_lowres", "3d_cascade_fullres")
+    assert networks == {frozenset(names[:1]): 1, frozenset(names[1:]): 2, frozenset(names): 3}
+    both = [part for name in names for part in ("-m", str(models / name / "default"))]
+    assert main(["predict", "-i", str(raw / "imagesTs"), "-o", "both", *both]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "-i", "both", "-r", str(raw / "labelsTs"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["mean_dice"] > 0.75
     # Stage one is part of the model: without it, or with another one, nothing is predicted.
-    weights = models / "3d_lowres" / "default" / "fold_3"
-    weights.rename(models / "fold_3")
+    weights = models / "3d_lowres" / "default" / "fold_1"
+    weights.rename(models / "fold_1")
     assert main(["predict", "-i", str(raw / "imagesTs"), "-o", "other", "-m", cascade]) == 2
     assert "is not the first stage that" in capsys.readouterr().err
     assert main(["train", "3d_cascade_fullres", "1", *SHORT]) == 2
     message = capsys.readouterr().err
-    assert "not trained and validated are: 3 (run 'default')" in message
-    assert "autoseg train 3d_lowres 3; or add --with-previous" in message
-    # At a terminal it is offered, and the fold that comes back is the same to the bit.
+    assert "not trained and validated are: 1 (run 'default')" in message
+    assert "autoseg train 3d_lowres 1; or add --with-previous" in message
+    # At a terminal it is offered.
     monkeypatch.setattr("sys.stdin", Terminal("y\n"))
-    assert main(["train", "3d_cascade_fullres", "1", *SHORT]) == 0
-    assert "needs 3d_lowres fold 3, not trained yet; train first?" in capsys.readouterr().err
-    assert (weights / "weights.safetensors").read_bytes() == (
-        models / "fold_3" / "weights.safetensors"
+    quick = ["--run", "quick", "--epochs", "1", "--steps-per-epoch", "2"]
+    assert main(["train", "3d_cascade_fullres", "1", *SHORT, *quick]) == 0
+    assert "needs 3d_lowres fold 0, 1, not trained yet; train first?" in capsys.readouterr().err
+    made = sorted(path.parts[-4:-1] for path in models.glob("*/quick/*/weights.safetensors"))
+    assert made == [
+        ("3d_cascade_fullres", "quick", "fold_1"),
+        ("3d_lowres", "quick", "fold_0"),
+        ("3d_lowres", "quick", "fold_1"),
+    ]
+    # A fold that is trained again is the same to the bit.
+    again = models / "3d_lowres" / "quick" / "fold_1"
+    first = again.rename(models / "quick_fold_1")
+    assert main(["train", "3d_lowres", "1", *SHORT, *quick]) == 0
+    assert (again / "weights.safetensors").read_bytes() == (
+        first / "weights.safetensors"
     ).read_bytes()
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -11,18 +12,8 @@ from pathlib import Path
 import pytest
 
 FOLD = "autoseg_workspace/Task07_Shapes/models/default/3d_fullres/default/fold_0"
-TRAIN = [
-    *("train", "3d_fullres", "0", "--preset", "fast", "--steps-per-epoch", "8"),
-    *("--save-minutes", "0", "--device", "cpu/float32"),
-]
 LONGEST_S = 1.5
 """Time that a sitting trains before it is killed, at most: some steps, or the first not whole."""
-
-
-def prepare(command: list[str], folder: Path, write_msd_dataset) -> None:
-    write_msd_dataset(folder / "raw" / "Task07_Shapes")
-    line = [*command, "plan_and_preprocess", "-d", "raw/Task07_Shapes"]
-    subprocess.run(line, cwd=folder, check=True, capture_output=True, timeout=120)
 
 
 def events(folder: Path, name: str) -> list[dict]:
@@ -56,18 +47,8 @@ def kill_in_training(line: list[str], folder: Path, delay_s: float) -> None:
     assert process.wait(timeout=60) == -signal.SIGKILL, "it ended before it was killed"
 
 
-@pytest.mark.parametrize(
-    ("kills", "epochs"),
-    [(1, 8), pytest.param(20, 150, marks=[pytest.mark.slow, pytest.mark.timeout(900)])],
-)
-def test_a_killed_training_ends_in_the_same_weights(
-    tmp_path: Path, autoseg_command: list[str], write_msd_dataset, kills: int, epochs: int
-):
-    quiet, killed = tmp_path / "quiet", tmp_path / "killed"
-    for folder in (quiet, killed):
-        prepare(autoseg_command, folder, write_msd_dataset)
-    line = [*autoseg_command, *TRAIN, "--epochs", str(epochs)]
-    subprocess.run(line, cwd=quiet, check=True, capture_output=True, timeout=600)
+def kill_and_compare(line: list[str], killed: Path, quiet: Path, kills: int) -> None:
+    """Kill a training at random moments, let it end, and compare it with one left alone."""
     moments = random.Random(kills)
     for _ in range(kills):
         kill_in_training(line, killed, moments.uniform(0.0, LONGEST_S))
@@ -78,3 +59,17 @@ def test_a_killed_training_ends_in_the_same_weights(
     assert not list((killed / FOLD).glob("state_*"))
     losses = {row["epoch"]: row["train_loss"] for row in events(killed, "epoch")}
     assert losses == {row["epoch"]: row["train_loss"] for row in events(quiet, "epoch")}
+
+
+def test_a_killed_training_ends_in_the_same_weights(prepared, quiet, lines, autoseg_command):
+    line = [*autoseg_command, *lines["train"], "--save-minutes", "0"]
+    kill_and_compare(line, prepared, quiet, kills=1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_so_does_one_that_is_killed_20_times(tmp_path, planned, lines, autoseg_command):
+    quiet, killed = (shutil.copytree(planned, tmp_path / name) for name in ("quiet", "killed"))
+    line = [*autoseg_command, *lines["train"], "--save-minutes", "0", "--epochs", "150"]
+    subprocess.run(line, cwd=quiet, check=True, capture_output=True, timeout=600)
+    kill_and_compare(line, killed, quiet, kills=20)

@@ -55,6 +55,7 @@ def test_two_processes_train_the_model_of_one(prepared):
     assert [event["processes"] for event in starts] == [2]  # told once
 
 
+@pytest.mark.slow
 def test_more_processes_than_patches_are_refused(prepared):
     done = train(prepared, "three", 3)
     assert done.returncode != 0

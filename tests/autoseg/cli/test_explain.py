@@ -22,8 +22,9 @@ def workspace(tmp_path_factory):
     write_phantom_dataset(raw, seed=3, cases=5, held_out=0)
     where = ["--workspace", str(place), "--quiet"]
     assert main(["fingerprint", "-d", str(raw), "--workers", "0", *where]) == 0
-    assert main(["plan", "-d", "Task01", *where]) == 0
-    assert main(["plan", "-d", "Task01", "--plan", "v1.resenc", "--network", "resenc", *where]) == 0
+    planned = ["plan", "-d", "Task01", "--gpu-memory-gib", "8", *where]  # no step is timed
+    assert main(planned) == 0
+    assert main([*planned, "--plan", "v1.resenc", "--network", "resenc"]) == 0
     return place
 
 

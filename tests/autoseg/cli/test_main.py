@@ -149,3 +149,27 @@ def test_a_bug_keeps_its_traceback_in_a_file_and_prints_one_line(monkeypatch, ca
 def test_the_version_is_printed():
     done = run("--version")
     assert done.stdout.startswith("autoseg, version 0.")
+
+
+DROPPED = """
+import time
+from autoseg.cli.main import keep_interrupts
+
+class Dropping:
+    def __del__(self):
+        raise KeyboardInterrupt
+
+keep_interrupts()
+try:
+    Dropping()
+    time.sleep(30)
+except KeyboardInterrupt:
+    print("heard")
+"""
+
+
+def test_ctrl_c_in_a_destructor_is_heard():
+    found = subprocess.run(
+        [sys.executable, "-c", DROPPED], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert (found.stdout, found.stderr) == ("heard\n", "")

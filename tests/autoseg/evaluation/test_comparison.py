@@ -6,6 +6,7 @@ import pytest
 from autoseg.evaluation.comparison import (
     bootstrap_interval,
     case_contributions,
+    count_patients,
     dice_table,
     mean_dice,
     paired_test,
@@ -60,6 +61,7 @@ def test_cases_are_drawn_with_all_their_structures():
 
 def test_no_cases_have_no_interval():
     assert bootstrap_interval(np.zeros((0, 2))) is None
+    assert bootstrap_interval(np.zeros((0, 2)), []) is None
     assert bootstrap_interval(np.full((3, 2), NAN)) is None
 
 
@@ -111,3 +113,23 @@ def test_equal_ways_do_not_differ():
     assert paired_test(np.array([])) == 1
     assert paired_test(np.array([0.1, -0.1])) == 1
     assert paired_test(np.array([0.2])) == 1
+
+
+def test_the_interval_of_repeated_cases_is_that_of_their_patients():
+    rng = np.random.default_rng(3)
+    once = rng.uniform(0.5, 1, size=(12, 2))
+    thrice = np.repeat(once, 3, axis=0)
+    names = [f"patient {number // 3:02}" for number in range(36)]
+    apart, together = bootstrap_interval(once), bootstrap_interval(thrice, names)
+    assert (together.low, together.high) == pytest.approx((apart.low, apart.high))
+    unknown = bootstrap_interval(thrice)
+    assert unknown.high - unknown.low < 0.75 * (apart.high - apart.low)
+
+
+def test_what_the_cases_of_a_patient_contribute_is_one_difference():
+    differences = np.array([0.3, -0.1, 0.2, 0.1, 0.05, 0.05])
+    patients = ["a", "b", "a", "b", "c", "d"]
+    assert paired_test(differences, patients) == paired_test(np.array([0.5, 0.05, 0.05]))
+    assert paired_test(differences, patients) == 2 / 2**3
+    assert count_patients(patients, 6) == 4
+    assert count_patients([], 6) == 6

@@ -91,6 +91,17 @@ def test_ignored_voxels_are_outside_every_structure(pair):
     assert lesion.surface.hd95_mm < 20
 
 
+def test_surfaces_beside_ignored_voxels_are_not_measured(pair):
+    reference, prediction = pair
+    labels = Labels(names=("background", "organ", "lesion", "cyst"), ignore=9)
+    reference[:, :, 13:] = 4  # cuts the organ: its box ends where the ignored voxels begin
+    ignored = reference == 4
+    organ = score_case("a", reference, prediction, labels, SPACING).structures[0].surface
+    masks = reference == 1, (prediction == 1) & ~ignored
+    assert organ == surface_distance(*masks, SPACING, ignored=ignored)
+    assert organ.assd_mm > 1.05 * surface_distance(*masks, SPACING).assd_mm
+
+
 def test_the_tolerance_is_passed_on(pair):
     strict, lax = (
         score_case("a", *pair, LABELS, SPACING, tolerance_mm=mm).structures[0].surface

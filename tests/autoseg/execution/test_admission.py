@@ -96,3 +96,15 @@ def test_the_verdict_tells_both_attempts_and_the_memory():
         "beside it, ended with exit code 3 after 0.5 s; it needs about 1.5 GiB and this process "
         "may use 2 GiB of memory"
     )
+
+
+def test_in_their_order_items_wait_for_the_next_and_a_suspect_goes_first():
+    tasks = _tasks(40, 70, 10)
+    queue = Queue(tasks, 100, in_order=True)
+    first = queue.pop([])
+    assert first is tasks[0]
+    assert queue.pop([first]) is None  # the next needs 70, though the last would fit
+    first.losses.append(Loss(ending="was ended by SIGKILL", ran_s=1.0))
+    queue.put_back(first)
+    assert queue.pop([]) is first
+    assert [queue.pop([]), queue.pop([tasks[1]])] == tasks[1:]

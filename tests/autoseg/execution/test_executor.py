@@ -74,6 +74,32 @@ def test_progress_hears_of_an_item_before_an_earlier_one_that_takes_longer(tasks
     assert heard == [second, first]
 
 
+def test_no_more_is_begun_than_may_be_ahead_of_the_item_whose_turn_it_is(tasks, tmp_path):
+    names = ["0", "1", "2", "3", "4", "5"]
+    for name in ("1", "2", "3", "4", "5"):
+        (tmp_path / f"{name}.go").touch()
+    heard = []
+
+    def hear(outcome):
+        heard.append(outcome.item[0].name)
+        if len(heard) == 2:  # the first one still waits, and two wait for it
+            (tmp_path / "0.go").touch()
+
+    outcomes = run_tasks(
+        tasks.wait_for_the_other,
+        [(tmp_path / name, tmp_path / f"{name}.go") for name in names],
+        workers=2,
+        most_ahead=3,
+        memory_bytes=lambda item: 1 + int(item[0].name),  # the last ones need the most
+        budget_bytes=100,
+        when_done=hear,
+    )
+    assert next(outcomes).item[0].name == "0"
+    assert heard == ["1", "2", "0"]
+    assert not (tmp_path / "4").exists()
+    assert [outcome.item[0].name for outcome in outcomes] == names[1:]
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_bug_is_raised_in_its_turn_and_names_the_item(tasks, workers):
     outcomes = run_tasks(tasks.divide, [2, 0, 4], workers=workers, name=lambda n: f"case {n}")
@@ -177,7 +203,7 @@ def test_the_verdict_on_a_poisonous_item_says_how_it_ended(tasks, how, ending):
             ["before", how, "behind"],
             workers=2,
             name=lambda item: f"case {item}",
-            timeout_s=0.5,
+            timeout_s=lambda item: 0.5 if item == "stop" else 60.0,
             memory_bytes=lambda _: 3 * GIB // 2,
             budget_bytes=4 * GIB,
         )
@@ -194,11 +220,11 @@ def test_an_item_that_stalls_runs_out_of_its_own_time_and_the_others_finish(task
     items = [(what, tmp_path) for what in ("hang", "a", "b")]
     outcomes = list(
         run_tasks(
-            tasks.act, items, workers=2, timeout_s=lambda item: 0.5 if item[0] == "hang" else 60.0
+            tasks.act, items, workers=2, timeout_s=lambda item: 2.0 if item[0] == "hang" else 60.0
         )
     )
     assert [o.value for o in outcomes] == [None, "a done", "b done"]
-    assert str(outcomes[0].error).count("was stopped because it stalled for 0.5 s") == 2
+    assert str(outcomes[0].error).count("was stopped because it stalled for 2 s") == 2
     assert (tmp_path / "hang").read_text().count("visit") == 2
 
 

@@ -68,6 +68,15 @@ def test_two_stages_cannot_hold_the_same_workers(tasks):
         assert next(first).value == 3.0
 
 
+def test_closed_workers_start_no_more(tasks):
+    with open_workers(1) as workers:
+        stage = run_tasks(tasks.root, [4.0, 9.0], workers=workers)
+        assert next(stage).value == 2.0
+    with pytest.raises(RuntimeError, match="these workers are closed"):
+        next(stage)
+    assert multiprocessing.active_children() == []
+
+
 def test_an_abandoned_stage_leaves_workers_for_the_next(tasks, tmp_path):
     with open_workers(2) as workers:
         items = [("first", tmp_path), ("hang", tmp_path)]

@@ -2,6 +2,7 @@
 
 import importlib.util
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -76,8 +77,24 @@ def model_of(description_of) -> Callable[..., Model]:
             description=description_of(channels),
             folds=tuple(range(len(networks))),
             digests=("",) * len(networks),
-            place=workplace(networks, CPU),
+            place=workplace(networks, CPU, axes=3),
             mirror=False,
+        )
+
+    return build
+
+
+@pytest.fixture
+def cascade_description() -> Callable[[ModelDescription], ModelDescription]:
+    """Describe the second stage of a cascade whose first is a model's own configuration."""
+
+    def build(description):
+        first = description.configuration
+        second = replace(first, name="3d_cascade_fullres", previous_stage="3d_fullres")
+        return replace(
+            description,
+            plan=replace(description.plan, configurations=(first, second)),
+            configuration_name="3d_cascade_fullres",
         )
 
     return build

@@ -11,7 +11,7 @@ from autoseg.core.folds import Fold
 from autoseg.core.model import FoldRecord, ModelDescription, PreviousStage
 from autoseg.inference.predictor import predict_logits
 from autoseg.inference.stored import finished_folds, read_model
-from autoseg.inference.window import Window
+from autoseg.inference.tiling import Tiling
 from autoseg.inference.workplace import workplace
 from autoseg.io import documents, files
 from autoseg.networks.assembler import build_network
@@ -145,9 +145,9 @@ def test_array_that_is_not_finite_is_refused(model_of, value, phantom):
 
 
 def test_folds_are_averaged_by_their_logits(model_folder, phantom):
-    image, window = phantom().transpose(0, 3, 1, 2), Window(tile=(4, 8, 12), mirror_axes=())
+    image, tiling = phantom().transpose(0, 3, 1, 2), Tiling(tile=(4, 8, 12), mirror_axes=())
     together, *alone = (
-        predict_logits(read_model(model_folder, CPU, folds=folds).place, image, window)
+        predict_logits(read_model(model_folder, CPU, folds=folds).place, image, tiling)
         for folds in ((0, 3), (0,), (3,))
     )
     np.testing.assert_allclose(together, (alone[0] + alone[1]) / 2, rtol=1e-3, atol=1e-4)
@@ -217,23 +217,12 @@ class Echo(nn.Module):
         return [torch.cat((-guided, guided), 1)]
 
 
-def cascade_description(description):
-    """The second stage of a cascade whose first is the description's own configuration."""
-    first = description.configuration
-    second = replace(first, name="3d_cascade_fullres", previous_stage="3d_fullres")
-    return replace(
-        description,
-        plan=replace(description.plan, configurations=(first, second)),
-        configuration_name="3d_cascade_fullres",
-    )
-
-
-def test_the_second_stage_sees_what_the_first_predicts(model_of):
+def test_the_second_stage_sees_what_the_first_predicts(model_of, cascade_description):
     first = model_of(Threshold())
     second = replace(
         first,
         description=cascade_description(first.description),
-        place=workplace([Echo()], CPU),
+        place=workplace([Echo()], CPU, axes=3),
         previous=first,
     )
     image = gaussian_filter(np.random.default_rng(3).normal(size=(30, 22, 9)), 2) * 60
@@ -243,7 +232,7 @@ def test_the_second_stage_sees_what_the_first_predicts(model_of):
 
 
 @pytest.fixture
-def cascade_on_disk(tmp_path, description_of):
+def cascade_on_disk(tmp_path, description_of, cascade_description):
     """Write both stages with one fold each, among the models of a plan."""
     description = cascade_description(description_of())
     folders = [tmp_path / "models" / name / "default" for name in description.plan.names]

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from autoseg.inference.predictor import predict_logits, predict_slabs
-from autoseg.inference.window import PreviousPrediction, Window
+from autoseg.inference.previous import PreviousPrediction
+from autoseg.inference.tiling import Tiling
 from autoseg.inference.workplace import Workplace
 from autoseg.networks.assembler import build_network
 from autoseg.networks.device import Device
@@ -48,9 +49,9 @@ def place_of(networks, *, device=CPU, voxels=1):
 
 
 def predict(networks, image, tile, *, device=CPU, patches=1, **options):
-    window = Window(tile=tile, **({"mirror_axes": ()} | options))
+    tiling = Tiling(tile=tile, **({"mirror_axes": ()} | options))
     place = place_of(networks, device=device, voxels=patches * int(np.prod(tile)))
-    return predict_logits(place, image, window)
+    return predict_logits(place, image, tiling)
 
 
 def starts(size, tile):
@@ -192,7 +193,7 @@ def test_every_pass_tells_how_many_tiles_are_done():
     slabs = predict_slabs(
         place_of([Stub(lambda x: x)], voxels=4 * 32),
         image_of(1, 9, 30),
-        Window(tile=(4, 8), mirror_axes=()),
+        Tiling(tile=(4, 8), mirror_axes=()),
         on_tile=lambda *n: told.append(n),
     )
     assert len(list(slabs)) == 4
@@ -239,9 +240,9 @@ def test_unet_is_run_for_its_finest_level(configuration_of):
 def test_the_previous_prediction_is_a_channel_per_label_behind_the_image(shape, tile, mirror_axes):
     image = image_of(2, *shape)
     label_map = np.random.default_rng(4).integers(0, 4, shape).astype(np.uint8)
-    window = Window(tile=tile, mirror_axes=mirror_axes)
+    tiling = Tiling(tile=tile, mirror_axes=mirror_axes)
     previous = PreviousPrediction(label_map=label_map, labels=3)
-    logits = predict_logits(place_of([Stub(lambda x: x)]), image, window, previous=previous)
+    logits = predict_logits(place_of([Stub(lambda x: x)]), image, tiling, previous=previous)
     expected = np.concatenate([image, *([label_map == k] for k in (1, 2, 3))])
     np.testing.assert_allclose(logits, expected, rtol=0, atol=2e-6)
 
@@ -279,7 +280,7 @@ def test_slabs_follow_each_other_with_one_plane_in_common():
     slabs = [
         slab.clone()
         for slab in predict_slabs(
-            place_of([Stub(lambda x: x)]), image, Window(tile=(6, 8, 8), mirror_axes=())
+            place_of([Stub(lambda x: x)]), image, Tiling(tile=(6, 8, 8), mirror_axes=())
         )
     ]
     assert [slab.shape[1] for slab in slabs] == [3, 4, 3, 4, 7]  # tiles start at 0, 3, 6, 8, 11
@@ -293,7 +294,7 @@ def test_folds_apart_stand_behind_each_other():
     image = image_of(2, 9, 14)
     networks = [Stub(lambda x: x), Stub(lambda x: 4 * x - 3)]
     slabs = predict_slabs(
-        place_of(networks), image, Window(tile=(8, 8), mirror_axes=(1,)), folds_apart=True
+        place_of(networks), image, Tiling(tile=(8, 8), mirror_axes=(1,)), folds_apart=True
     )
     parts = [slab[:, min(n, 1) :].clone() for n, slab in enumerate(slabs)]
     found = torch.cat(parts, dim=1).numpy()

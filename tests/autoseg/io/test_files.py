@@ -1,4 +1,4 @@
-"""Old or new, never half: injected failures, SIGKILL at random moments, and locks."""
+"""Old or new, never half: injected failures, and SIGKILL at random moments."""
 
 import errno
 import itertools
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from autoseg.core.errors import DamagedError, LockedError, ResourceError
+from autoseg.core.errors import DamagedError, ResourceError
 from autoseg.io import files
 
 OLD, NEW = b"old content", b"new content, which is longer"
@@ -138,7 +138,6 @@ def test_bytes_that_the_disk_returns_changed_are_not_renamed(tmp_path, monkeypat
         pytest.param(lambda path: files.write_atomically(path, NEW), id="write"),
         pytest.param(lambda path: files.append_line(path, "x"), id="append"),
         pytest.param(lambda path: files.ensure_writable(path), id="probe"),
-        pytest.param(lambda path: files.lock(path, "c").__enter__(), id="lock"),
         pytest.param(lambda path: files.remove(path), id="remove"),
     ],
 )
@@ -199,85 +198,23 @@ def test_a_killed_save_leaves_a_whole_file_and_its_part_is_swept(tmp_path):
     assert parts > 0, "no kill hit a save: the test proves nothing"
 
 
-def _part(folder, *, host, process):
-    name = f".0123456789abcdef.{files.digest(host.encode())[:8]}.{process}{files.TEMPORARY_SUFFIX}"
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"half")
-    return path
-
-
-@pytest.fixture
-def dead_process():
-    """Return the number of a process that has ended."""
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    return ended.pid
-
-
-def test_sweep_removes_the_parts_of_dead_processes_only(tmp_path, dead_process):
+def test_sweep_removes_the_parts_of_dead_processes_only(tmp_path, dead_process, leave_part):
     here = socket.gethostname()
-    dead = _part(tmp_path / "fold_0", host=here, process=dead_process)
-    alive = _part(tmp_path / "fold_1", host=here, process=os.getppid())
+    dead = leave_part(tmp_path / "fold_0", host=here, process=dead_process)
+    alive = leave_part(tmp_path / "fold_1", host=here, process=os.getppid())
     plan = tmp_path / "plan.json"
     plan.write_bytes(OLD)
     files.sweep(tmp_path)
     assert (dead.exists(), alive.exists(), plan.exists()) == (False, True, True)
 
 
-def test_sweep_leaves_the_fresh_parts_of_other_hosts(tmp_path, dead_process):
-    fresh = _part(tmp_path / "a", host="another host", process=dead_process)
-    old = _part(tmp_path / "b", host="another host", process=dead_process)
+def test_sweep_leaves_the_fresh_parts_of_other_hosts(tmp_path, dead_process, leave_part):
+    fresh = leave_part(tmp_path / "a", host="another host", process=dead_process)
+    old = leave_part(tmp_path / "b", host="another host", process=dead_process)
     two_days_ago = time.time() - 2 * 24 * 3600
     os.utime(old, (two_days_ago, two_days_ago))
     files.sweep(tmp_path)
     assert (fresh.exists(), old.exists()) == (True, False)
-
-
-_HOLD = """
-import sys, time
-from pathlib import Path
-from autoseg.io.files import lock
-with lock(Path(sys.argv[1]), "training of fold 3"):
-    print("held", flush=True)
-    time.sleep(60)
-"""
-
-
-def test_a_held_folder_names_its_holder_until_the_kernel_frees_it(tmp_path, dead_process):
-    left = _part(tmp_path / "fold_3", host=socket.gethostname(), process=dead_process)
-    holder = _python(_HOLD, tmp_path)
-    assert holder.stdout.readline() == "held\n"
-    assert not left.exists()
-    said = rf'"training of fold 3".*"pid": {holder.pid}\b'
-    with pytest.raises(LockedError, match=said) as caught, files.lock(tmp_path, "second"):
-        pass
-    assert (caught.value.rule, caught.value.exit_code) == ("E-RUN-73", 7)
-    holder.kill()
-    holder.wait()
-    holder.stdout.close()
-    with files.lock(tmp_path, "second"):
-        pass
-
-
-def test_a_lock_is_free_after_its_block_and_after_an_error(tmp_path):
-    with pytest.raises(KeyError), files.lock(tmp_path, "first"):
-        raise KeyError("bug")
-    with files.lock(tmp_path, "second"), pytest.raises(LockedError, match="second"):
-        files.lock(tmp_path, "third").__enter__()
-    with files.lock(tmp_path, "fourth"):
-        pass
-
-
-def test_locks_of_different_folders_are_apart(tmp_path):
-    with files.lock(tmp_path / "fold_0", "a"), files.lock(tmp_path / "fold_1", "b"):
-        assert _names(tmp_path) == [".lock", ".lock"]
-
-
-def test_a_lock_that_cannot_be_opened_is_a_refusal(tmp_path):
-    (tmp_path / ".lock").mkdir()
-    with pytest.raises(ResourceError, match=r"\.lock: writing failed \(Is a directory\)"):
-        files.lock(tmp_path, "a").__enter__()
 
 
 def test_lines_are_appended_in_order(tmp_path):

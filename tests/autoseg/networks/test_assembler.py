@@ -7,6 +7,8 @@ from autoseg.core.errors import PlanError
 from autoseg.core.network_presets import preset
 from autoseg.core.plan import Topology
 from autoseg.networks.assembler import build_network
+from autoseg.networks.device import Device, narrow_convolutions, place_network
+from autoseg.networks.instance_norm import InstanceNorm
 
 
 @dataclass(frozen=True)
@@ -204,3 +206,22 @@ def test_single_stage_is_refused():
     with pytest.raises(PlanError, match="1 stage is too few; a U-Net needs at least 2") as refusal:
         build("plain", topology)
     assert "8 voxels" in refusal.value.hint
+
+
+@every_network
+@every_shape
+@pytest.mark.parametrize("kind", [None, torch.bfloat16], ids=["float32", "bfloat16"])
+def test_without_gradients_and_with_narrow_weights_the_logits_are_the_same(name, shape, kind):
+    device = Device(torch_device=torch.device("cpu"), autocast=kind)
+    network = place_network(build(name, shape.topology), device, axes=len(shape.size))
+    for norm in (part for part in network.modules() if isinstance(part, InstanceNorm)):
+        torch.nn.init.normal_(norm.weight)  # else the second half of residual blocks says nothing
+    with device.precision():
+        expected = [logits.detach() for logits in network(noise(shape), 1)]
+    if kind:
+        narrow_convolutions(network, kind)
+    with torch.inference_mode(), device.precision():
+        found = network(noise(shape), 1)
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0.03 if kind else 1e-5)

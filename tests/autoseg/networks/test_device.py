@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from autoseg.core.errors import UsageError
-from autoseg.networks.device import Device, choose_device, place_network
+from autoseg.networks.device import Device, choose_device, narrow_convolutions, place_network
 
 CPU = torch.device("cpu")
 
@@ -12,7 +12,7 @@ def test_cpu_is_always_there():
     device = choose_device("cpu")
     assert device.torch_device == CPU
     assert device.autocast in (None, torch.bfloat16)
-    assert choose_device("cpu:0").torch_device.type == "cpu"
+    assert choose_device("cpu:0") == device
 
 
 def test_auto_takes_a_device_that_works():
@@ -105,3 +105,18 @@ def test_compiled_weights_keep_their_names():
     placed = place_network(nn.Sequential(nn.Conv2d(1, 2, 3)), device, axes=2)
     assert placed._compiled_call_impl is not None  # nothing is compiled before the first call
     assert list(placed.state_dict()) == ["0.weight", "0.bias"]
+
+
+def test_narrow_convolutions_give_what_autocast_gives():
+    torch.manual_seed(1)
+    layers = (nn.Conv3d(2, 5, 3), nn.LayerNorm([5, 4, 5, 6]), nn.ConvTranspose3d(5, 2, 2, 2))
+    network = nn.Sequential(*layers)
+    x = torch.randn(1, 2, 6, 7, 8)
+    device = Device(torch_device=CPU, autocast=torch.bfloat16)
+    with torch.inference_mode(), device.precision():
+        expected = network(x)
+        narrow_convolutions(network, torch.bfloat16)
+        found = network(x)
+    kinds = [layer.weight.dtype for layer in layers]
+    assert kinds == [torch.bfloat16, torch.float32, torch.bfloat16]
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)

@@ -115,7 +115,18 @@ def test_output_is_kept_for_the_gradient_only_where_it_was_activated():
 def test_no_gradient_is_kept_in_inference():
     x, norm = ordered(noise(2, 3, 4, 5)), norm_of(3, 0.01)
     with torch.inference_mode():
-        torch.testing.assert_close(norm(x), reference(x, norm))
+        expected = reference(x, norm)
+        torch.testing.assert_close(norm(x), expected)
+
+
+@pytest.mark.parametrize("slope", [1.0, 0.01])
+def test_without_gradients_the_input_is_overwritten_by_the_same_numbers(slope):
+    x, norm = ordered(noise(2, 4, 3, 6, 5)), norm_of(4, slope)
+    expected = norm(x.clone())
+    with torch.inference_mode():
+        found = norm(x)
+    assert found.data_ptr() == x.data_ptr()
+    torch.testing.assert_close(found, expected.detach(), rtol=0, atol=0)
 
 
 def test_tensors_without_numbers_take_the_way_of_the_device_they_stand_for():

@@ -3,7 +3,15 @@ import torch
 from torch import nn
 from torch.nn.functional import conv3d, leaky_relu
 
-from autoseg.networks.units import SLOPE, ConvUnit, ResidualBlock, initialize, upsample
+from autoseg.networks.units import (
+    SLOPE,
+    TRANSPOSED,
+    ConvUnit,
+    ResidualBlock,
+    initialize,
+    upsample,
+    upsample_beside,
+)
 
 
 def noise(*shape, seed=0):
@@ -115,3 +123,20 @@ def test_upsampling_in_bfloat16_stays_in_it():
         found, expected = upsample(transposed, noise(1, 2, 5, 4)), transposed(noise(1, 2, 5, 4))
     assert found.dtype == expected.dtype == torch.bfloat16
     torch.testing.assert_close(found, expected, rtol=2**-7, atol=2**-7)
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+@pytest.mark.parametrize("is_ordered", [True, False])
+def test_upsampled_features_lie_beside_those_of_the_skip(axes, is_ordered):
+    torch.manual_seed(2)
+    order = (torch.channels_last, torch.channels_last_3d)[axes - 2]
+    transposed = TRANSPOSED[axes](6, 3, 2, 2)
+    low, skip = torch.randn(2, 6, *(2, 3, 5)[:axes]), torch.randn(2, 3, *(4, 6, 10)[:axes])
+    if is_ordered:
+        low, skip = (each.contiguous(memory_format=order) for each in (low, skip))
+    expected = torch.cat((transposed(low), skip), dim=1)
+    torch.testing.assert_close(upsample_beside(transposed, low, skip), expected)
+    with torch.inference_mode():
+        found = upsample_beside(transposed, low, skip)
+    torch.testing.assert_close(found, expected.detach())
+    assert found.is_contiguous(memory_format=order) == is_ordered

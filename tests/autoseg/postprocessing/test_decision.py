@@ -5,7 +5,8 @@ import pytest
 
 from autoseg.core.labels import Labels, Region
 from autoseg.evaluation.overlap import overlap_per_label
-from autoseg.postprocessing.decision import THRESHOLDS_MM3, Compared, decide_rules
+from autoseg.postprocessing.decision import THRESHOLDS_MM3, decide_rules
+from autoseg.postprocessing.effects import Compared, count_case
 from autoseg.postprocessing.rules import Rule, apply_rules
 
 SPACING = (2.0, 1.0, 1.0)
@@ -26,11 +27,20 @@ def case(number, *, stray=0, small=0, hole=False):
         prediction[5, 10, 4 + 2 * place] = 2  # inside the liver
     if hole:
         prediction[3:5, 5:7, 10] = 0
-    return Compared(reference=reference, prediction=prediction, spacing=SPACING, fold=number % 5)
+    return Compared(
+        reference=reference,
+        prediction=prediction,
+        spacing=SPACING,
+        fold=number % 5,
+        patient=f"patient {number}",
+    )
 
 
 def decide(cases, labels=LABELS):
-    return decide_rules(lambda: iter(cases), labels)
+    def count(rules, before):
+        return [count_case(each, labels, rules, before) for each in cases]
+
+    return decide_rules(count, labels)
 
 
 def kept(trials):
@@ -93,6 +103,15 @@ def test_what_helps_few_cases_may_be_luck():
     assert not kept(trials)
     assert max(trial.gain for trial in trials) > 0
     assert min(trial.probability for trial in trials) >= 0.05
+
+
+def test_cases_of_one_patient_are_no_further_evidence():
+    cases = [replace(case(n, stray=2), patient=f"patient {n // 2}", fold=0) for n in range(10)]
+    trials = decide(cases)
+    assert not kept(trials)
+    (best,) = [trial for trial in trials if trial.rule.structure == "foreground"]
+    assert best.gain > 0
+    assert best.probability == pytest.approx(2 / 2**5)
 
 
 def test_the_volume_is_judged_on_the_fold_that_did_not_choose_it():

@@ -87,6 +87,13 @@ def test_rules_follow_each_other():
     np.testing.assert_array_equal(found, rows("1110000", "1110000", "1110000")[0])
 
 
+def test_what_fills_a_hole_is_seen_by_the_next_rule():
+    (label_map,) = rows("11022222", "00020002", "00022222")
+    organ = Rule(kind="fill_holes", structure="organ", labels=(1, 2), filled=1)
+    found = cleaned(label_map, organ, Rule(kind="largest_component", **LIVER))
+    np.testing.assert_array_equal(found, rows("00022222", "00021112", "00022222")[0])
+
+
 def test_a_label_that_is_nowhere_changes_nothing():
     label_map = rows("2202")
     rules = (Rule(kind="largest_component", **LIVER), Rule(kind="fill_holes", filled=1, **LIVER))

@@ -121,9 +121,11 @@ def built():
             network = build_network(
                 made.arch, made.topology, channels_in=channels_in, channels_out=channels_out
             )
-            for part in (*network.encoder, *network.upsamplers, *network.decoder, *network.heads):
-                part.register_forward_hook(
-                    lambda part, _, result: shapes.update({part: tuple(result.shape)})
+            ends = {part: part for part in (*network.upsamplers, *network.heads)}
+            ends |= {stage: stage[-1] for stage in (*network.encoder, *network.decoder)}
+            for part, end in ends.items():
+                end.register_forward_hook(
+                    lambda _, __, result, part=part: shapes.update({part: tuple(result.shape)})
                 )
             network(torch.empty(1, channels_in, *made.patch_size), levels=network.supervised_levels)
         return network, shapes

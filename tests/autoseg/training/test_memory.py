@@ -1,3 +1,4 @@
+import gc
 import resource
 from dataclasses import replace
 
@@ -81,6 +82,7 @@ def measured(configuration, channels, labels, training):
     device = Device(torch_device=CPU, autocast=None)
     size = (configuration.batch_size, *configuration.patch_size)
     activities = [torch.profiler.ProfilerActivity.CPU]
+    gc.collect()  # what earlier tests left must not be freed meanwhile
     with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
         network = build_network(
             configuration.arch,

@@ -261,7 +261,7 @@ if __name__ == "__main__":
     workers = Workers(kind="processes", count=2)
     course = Course(steps_per_epoch=5)
     with open_feed(source, torch.device("cpu"), course=course, workers=workers) as feed:
-        next(feed.batches([(0, 0)]))
+        list(feed.batches([(0, 0), (0, 1)]))  # one of each process
         print(*(child.pid for child in multiprocessing.active_children()), flush=True)
         time.sleep(60)
 """

@@ -113,6 +113,11 @@ def test_process_whose_company_has_left_is_told_so(both):
     assert "process 0 of 2: another one has ended" in str(both[0]["lost"])
 
 
+def test_group_ends_with_its_block(both):
+    # a group that lives on keeps threads, which crash the interpreter when it ends
+    assert [bool(found["group_is_gone"]) for found in both] == [True, True]
+
+
 @pytest.mark.parametrize(("slots", "count"), [(2, 2), (5, 2), (7, 3), (12, 5)])
 def test_shares_cover_the_batch_in_order_and_differ_by_one_at_most(slots, count):
     shares = [rank(number, count).share(slots) for number in range(count)]

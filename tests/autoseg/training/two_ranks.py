@@ -1,11 +1,13 @@
 """Trains small networks on batches that processes share; torchrun starts it, test_ranks.py too."""
 
 import sys
+import weakref
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.distributed as dist
 
 from autoseg.core.errors import InterruptedRun
 from autoseg.core.labels import Labels, Region
@@ -135,6 +137,8 @@ def main(folder):
                 ranks.agree(False)
             except InterruptedRun as error:
                 found["lost"] = str(error)
+        group = weakref.ref(dist.group.WORLD)
+    found["group_is_gone"] = group() is None
     np.savez(Path(folder) / f"rank_{ranks.rank}.npz", **found)
 
 

@@ -1,8 +1,7 @@
-"""What the network sees of an image at a time, and from which sides."""
+"""What the previous stage of a cascade predicted, as a network sees it tile by tile."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain, combinations
 
 import numpy as np
 import numpy.typing as npt
@@ -10,24 +9,6 @@ import torch
 from torch import Tensor
 
 from autoseg.networks.previous import label_channels
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
-    """How an image is cut into tiles and which views of a tile are averaged."""
-
-    tile: tuple[int, ...]
-    """Voxels of a tile per axis; a 2D network has a tile of two axes."""
-    mirror_axes: tuple[int, ...]
-    """Axes of the tile along which views are mirrored; empty for none."""
-    step_fraction: float = 0.5
-    """Largest distance of neighboring tiles as a fraction of their edge."""
-
-    @property
-    def views(self) -> tuple[tuple[int, ...], ...]:
-        """Every combination of mirrored axes, the unmirrored view first."""
-        axes = self.mirror_axes
-        return tuple(chain.from_iterable(combinations(axes, n) for n in range(len(axes) + 1)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
