@@ -37,7 +37,8 @@ def hold(
     Parameters
     ----------
     folder : Path
-        Folder to hold; it is created. Left-overs of killed runs in it are removed.
+        Folder to hold; it is created. What killed runs, or workers that were ended while they
+        wrote, left in it is removed.
     command : str
         What holds it, for the message that others get.
     wait : bool
@@ -67,7 +68,10 @@ def hold(
         with suppress(OSError):  # the kernel holds the lock, whatever the disk has room to say
             _name_holder(file, command)
         files.sweep(folder)
-        yield
+        try:
+            yield
+        finally:
+            files.sweep(folder)
 
 
 def _open_lock(path: Path) -> IO[bytes]:

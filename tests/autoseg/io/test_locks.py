@@ -1,5 +1,6 @@
 """Folders held by one process at a time."""
 
+import contextlib
 import errno
 import os
 import socket
@@ -54,6 +55,23 @@ def test_a_lock_is_free_after_its_block_and_after_an_error(tmp_path):
     assert caught.value.hint == "wait until it ends or choose another --run"
     with locks.hold(tmp_path, "fourth"):
         pass
+
+
+@pytest.mark.parametrize("error", [None, KeyError("bug"), KeyboardInterrupt()])
+def test_what_a_worker_was_writing_when_it_was_ended_is_removed(
+    tmp_path, dead_process, leave_part, error
+):
+    def work():
+        with locks.hold(tmp_path, "a command"):
+            left.append(leave_part(tmp_path / "deep", host=host, process=dead_process))
+            left.append(leave_part(tmp_path, host=host, process=os.getpid()))
+            if error is not None:
+                raise error
+
+    host, left = socket.gethostname(), []
+    with pytest.raises(type(error)) if error else contextlib.nullcontext():
+        work()
+    assert [path.exists() for path in left] == [False, True]
 
 
 def test_locks_of_different_folders_are_apart(tmp_path):
