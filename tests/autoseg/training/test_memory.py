@@ -27,6 +27,8 @@ from autoseg.training.step import training_step
 
 FULL = PRESETS["full"]
 CPU = torch.device("cpu")
+ONEDNN = ("aten::mkldnn_convolution", "aten::convolution_backward")
+"""Operations that allocate nothing themselves but what oneDNN works with."""
 RESIDUAL = Arch(encoder=Block(shortcut="residual", repeat=(1, 2)), decoder=Block(n=(1,)), stem=True)
 
 
@@ -77,8 +79,20 @@ def test_moments_are_kept_of_all_weights_but_those_that_the_loss_leaves_out(conf
     assert two - one == 4 * kept
 
 
+def in_order(results):
+    """Return torch's own record of a profile: operations, and what they allocate and free."""
+    left = list(results.experimental_event_tree())
+    for event in left:
+        left.extend(event.children)
+    return left
+
+
 def measured(configuration, channels, labels, training):
-    """Return what torch's profiler sees of a real second step, in use at most, bytes."""
+    """Return what torch's profiler sees of a real second step, in use at most, bytes.
+
+    Without the workspaces of oneDNN, which `step_bytes` does not count: they depend on the kind of
+    CPU. With AVX2, one convolution of the residual network takes 2.2 MB, and the peak moves there.
+    """
     device = Device(torch_device=CPU, autocast=None)
     size = (configuration.batch_size, *configuration.patch_size)
     activities = [torch.profiler.ProfilerActivity.CPU]
@@ -107,12 +121,20 @@ def measured(configuration, channels, labels, training):
                     batch_dice=configuration.batch_dice,
                     device=device,
                 )
-    events = profile.profiler.kineto_results.events()
-    begin = next(event.start_ns() for event in events if event.name() == "second")
-    used, peak = 0, 0
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        used += event.nbytes() if event.name() == "[memory]" else 0
-        peak = max(peak, used) if event.start_ns() >= begin else peak
+    events = sorted(in_order(profile.profiler.kineto_results), key=lambda it: it.start_time_ns)
+    begin = next(event.start_time_ns for event in events if event.name == "second")
+    used, peak, workspaces = 0, 0, set()
+    for event in events:
+        if event.tag.name != "Allocation":
+            continue
+        memory = event.extra_fields
+        if memory.alloc_size > 0 and event.parent and event.parent.name in ONEDNN:
+            workspaces.add(memory.ptr)
+        elif memory.ptr in workspaces:
+            workspaces.remove(memory.ptr)
+        else:
+            used += memory.alloc_size
+            peak = max(peak, used) if event.start_time_ns >= begin else peak
     return peak
 
 
@@ -140,7 +162,7 @@ def test_real_step_on_the_cpu_takes_what_was_predicted(
         device="cpu",
     )
     truth = measured(configuration, 2, labels_of(labels), training)
-    assert found == pytest.approx(truth, rel=0.01)
+    assert found == pytest.approx(truth, rel=1e-4)  # numbers of the loss take a few bytes each
 
 
 @pytest.mark.parametrize("half", [False, True])
