@@ -21,6 +21,7 @@ from autoseg.pipeline.training_progress import JOURNAL_FILE, make_listener, tell
 
 if TYPE_CHECKING:
     from autoseg.networks.device import Device
+    from autoseg.training.compute import Compute
     from autoseg.training.place import Place
     from autoseg.training.setup import FoldSetup
     from autoseg.training.state import TrainState
@@ -181,13 +182,13 @@ def _settle_device(
 
     A precision that is asked for is taken as it is, so that nothing depends on a measurement.
     """
-    from autoseg.training.compute import Compute, choose_compute
+    from autoseg.training.compute import Compute
 
     file = setup.folder / COMPUTE_FILE
     if "/" in training.device:
         return setup.device
     if place.ranks.is_first and not file.exists():
-        documents.write(file, choose_compute(setup.description, setup.device))
+        documents.write(file, _choose(setup))
     place.ranks.barrier()
     compute = documents.read_stored(file, Compute, rule="E-MODEL-76")
     computed = compute.applied_to(setup.device)
@@ -196,6 +197,16 @@ def _settle_device(
         return setup.device
     progress.note(f"computing on {compute.title}")
     return computed
+
+
+def _choose(setup: "FoldSetup") -> "Compute":
+    """Return how the model's other folds compute, if it is known of such a machine."""
+    from autoseg.training.compute import choose_compute, find_compute, machine_name
+
+    machine = machine_name(setup.device)
+    others = sorted(setup.folder.parent.glob(f"fold_*/{COMPUTE_FILE}"))
+    found = find_compute(others, machine)
+    return found or replace(choose_compute(setup.description, setup.device), machine=machine)
 
 
 def _keep_weights(training: Training, setup: "FoldSetup", state: "TrainState") -> FoldRecord:

@@ -4,16 +4,20 @@ Trust goes first: what is simpler stays unless something else is clearly faster 
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from time import perf_counter
 from typing import Any, ClassVar, Final, Literal
 
 import torch
 
-from autoseg.core.errors import DocumentError
+from autoseg.core.errors import AutosegError, DocumentError
 from autoseg.core.geometry import STRICT
 from autoseg.core.model import ModelDescription
+from autoseg.execution.processor import processor_name
+from autoseg.io import documents
 from autoseg.networks.assembler import build_network
 from autoseg.networks.device import Device, place_network
 from autoseg.training.batches import Batch
@@ -63,6 +67,8 @@ class Compute:
     """Whether one kernel of the optimizer changes all weights."""
     threads: int
     """Threads of torch, at least 1; weights depend on them in the last bits."""
+    machine: str = ""
+    """What it was measured on, as `machine_name` has it."""
     measured: tuple[tuple[str, float], ...] = ()
     """What was compared, and its shortest time for a step or a part of one, seconds."""
 
@@ -89,6 +95,23 @@ class Compute:
             compiled=self.compiled,
             fused=self.fused,
         )
+
+
+def machine_name(device: Device) -> str:
+    """Return the name of the processor that a device is, or of the card."""
+    if device.torch_device.type == "cuda":
+        return torch.cuda.get_device_name(device.torch_device)
+    return f"{processor_name()}, {torch.backends.cpu.get_cpu_capability()}"
+
+
+def find_compute(files: Iterable[Path], machine: str) -> Compute | None:
+    """Return the first of some documents that was measured on a machine with as many threads."""
+    for file in files:
+        with suppress(AutosegError):  # whoever needs that one says what is wrong with it
+            found = documents.read_stored(file, Compute, rule="E-MODEL-76")
+            if (found.machine, found.threads) == (machine, torch.get_num_threads()):
+                return found
+    return None
 
 
 def choose_compute(

@@ -144,8 +144,10 @@ def test_a_cascade_orders_its_stages_and_segments_by_one_command(tmp_path, capsy
         ("3d_lowres", "quick", "fold_0"),
         ("3d_lowres", "quick", "fold_1"),
     ]
-    # A fold that is trained again is the same to the bit.
+    # A fold that is trained again is the same to the bit: it computes as the others do.
     again = models / "3d_lowres" / "quick" / "fold_1"
+    ways = [(again.with_name(f"fold_{fold}") / "compute.json").read_text() for fold in (0, 1)]
+    assert ways[0] == ways[1]
     first = again.rename(models / "quick_fold_1")
     assert main(["train", "3d_lowres", "1", *SHORT, *quick]) == 0
     assert (again / "weights.safetensors").read_bytes() == (

@@ -397,6 +397,7 @@ ROOTS = (
         compiled=False,
         fused=False,
         threads=2,
+        machine="Some CPU, AVX2",
         measured=(("float32", 0.5),),
     ),
 )

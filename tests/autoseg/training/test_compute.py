@@ -4,9 +4,17 @@ import pytest
 import torch
 
 from autoseg.core.errors import DocumentError
+from autoseg.execution.processor import processor_name
 from autoseg.io import documents
 from autoseg.networks.device import Device
-from autoseg.training.compute import ROUNDS, Compute, choose_compute, prepare_step
+from autoseg.training.compute import (
+    ROUNDS,
+    Compute,
+    choose_compute,
+    find_compute,
+    machine_name,
+    prepare_step,
+)
 
 FLOAT32 = Device(torch_device=torch.device("cpu"), autocast=None)
 HALF = replace(FLOAT32, autocast=torch.bfloat16)
@@ -167,6 +175,25 @@ def test_line_says_what_was_found_and_why():
 def test_it_is_kept_as_a_document(tmp_path):
     documents.write(tmp_path / "compute.json", FOUND)
     assert documents.read(tmp_path / "compute.json", Compute) == FOUND
+
+
+def test_a_way_is_found_of_the_same_machine_and_threads_only(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    (tmp_path / "0.json").write_text("{broken")
+    documents.write(tmp_path / "1.json", replace(FOUND, machine="other"))
+    documents.write(tmp_path / "2.json", replace(FOUND, machine="this", threads=3))
+    documents.write(tmp_path / "3.json", replace(FOUND, machine="this", precision="float32"))
+    documents.write(tmp_path / "4.json", replace(FOUND, machine="this"))
+    files = [tmp_path / f"{number}.json" for number in range(-1, 5)]
+    found = find_compute(files, "this")
+    assert found == replace(FOUND, machine="this", precision="float32")
+    assert find_compute(files[:4], "this") is None
+
+
+def test_machine_says_what_its_processor_can_compute_with():
+    name = machine_name(FLOAT32)
+    assert name.startswith(processor_name())
+    assert name.endswith((", AVX512", ", AVX2", ", DEFAULT", ", NEON", ", SVE256", ", NO AVX"))
 
 
 def test_no_threads_are_refused():
