@@ -77,15 +77,15 @@ def has_changed(task: MeasurementTask) -> bool:
 
     Notes
     -----
-    Only files written after the measurement are read: one that was replaced by an older file goes
-    unseen.
+    Only files written after the measurement, or in the same tick of the clock, are read: one that
+    was replaced by an older file goes unseen.
     """
     try:
         measured = _sketch_file(task.cache, task.case.name).stat().st_mtime_ns
     except OSError:
         return False
     paths = (task.folder / path for path in _paths(task.case))
-    newer = any(path.exists() and _written_ns(path) > measured for path in paths)
+    newer = any(path.exists() and _written_ns(path) >= measured for path in paths)
     kept = _read_sketch(task) if newer else None
     try:
         return newer and (kept is None or not _is_current(kept.measurement, task))

@@ -125,13 +125,21 @@ def keep_interrupts() -> None:
 
     def again(dropped: "sys.UnraisableHookArgs") -> None:
         if dropped.exc_type is KeyboardInterrupt:
-            later = threading.Timer(DROPPED_S, _thread.interrupt_main)  # not in here: dropped again
+            later = threading.Timer(DROPPED_S, _interrupt_main)  # not in here: dropped again
             later.daemon = True
             later.start()
         else:
             usual(dropped)
 
     sys.unraisablehook = again
+
+
+def _interrupt_main() -> None:
+    """Send Ctrl-C to the main thread, which also wakes it where it waits for the system."""
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    else:  # Windows
+        _thread.interrupt_main()
 
 
 def report(error: AutosegError, *, as_json: bool = False) -> int:

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from typing import Final
 
 from autoseg.execution.worker_process import WORKER_VARIABLES
@@ -24,6 +25,7 @@ def interrupts_held() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
+    resource_tracker.ensure_running()  # with the first process's locks, it would unblock Ctrl-C
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     answer, noted = signal.getsignal(signal.SIGINT), list[int]()
     answers = callable(answer) and threading.current_thread() is threading.main_thread()

@@ -115,12 +115,14 @@ def evaluate(
             hint="mend these files, then run the same command again",
         )
     summary = summarize(scores, description.labels, description.name)
-    documents.write((output or predictions) / "summary.json", summary)
-    files.write_atomically((output or predictions) / "summary.csv", as_csv(summary).encode())
+    place = output or predictions
+    files.sweep(place, is_deep=False)  # no lock covers it
+    documents.write(place / "summary.json", summary)
+    files.write_atomically(place / "summary.csv", as_csv(summary).encode())
     if problems:
         raise PartialError(
             f"{len(problems)} of {len(tasks)} pairs are refused; the others are in "
-            f"{(output or predictions) / 'summary.json'}",
+            f"{place / 'summary.json'}",
             tuple(problems),
             hint="mend these files, then run the same command again",
             result=documents.to_json(summary),

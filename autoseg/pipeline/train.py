@@ -122,6 +122,7 @@ def _train_folds(
     if all(finished.values()) and not keep_finished:
         raise training.already_trained(folds)
     files.ensure_writable(training.model_folder)
+    files.sweep(training.model_folder, is_deep=False)  # locks cover the folders of folds
     place.ranks.barrier()
     summaries = {}
     for number, summary in finished.items():

@@ -162,7 +162,7 @@ class Dropping:
 keep_interrupts()
 try:
     Dropping()
-    time.sleep(30)
+    time.sleep(300)
 except KeyboardInterrupt:
     print("heard")
 """

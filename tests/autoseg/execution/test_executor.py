@@ -332,7 +332,7 @@ def test_the_memory_that_an_item_took_is_measured(tasks):
 _UNGUARDED = """
 import tasks_for_workers
 from autoseg.execution.executor import run_tasks
-list(run_tasks(tasks_for_workers.root, [1.0] * 200, workers=2))
+list(run_tasks(tasks_for_workers.root, [1.0] * 200, workers=1))
 """
 
 
