@@ -12,6 +12,7 @@ from autoseg.cli.main import main
 SHAPE = (24, 20, 10)  # the patch of 10 x 20 x 24 voxels can be halved
 PLAN = ["plan_and_preprocess", "-d", "Task03_Faults", "--workers", "0"]
 TRAIN = ["train", "2d", "0", "--preset", "fast", "--epochs", "1", "--steps-per-epoch", "2"]
+TRAIN += ["--workers", "0"]
 
 
 def add_case(make: ModuleType, raw: Path, name: str, seed: int) -> None:

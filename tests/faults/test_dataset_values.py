@@ -15,6 +15,7 @@ from autoseg.io.store import open_case, read_record
 SHAPE = (24, 20, 10)  # i, j, k
 LABELS = {"0": "background", "1": "left", "2": "right", "3": "never"}
 TRAIN = ["--preset", "fast", "--epochs", "1", "--steps-per-epoch", "2", "--device", "cpu"]
+TRAIN += ["--workers", "0"]
 WORKSPACE = Path("autoseg_workspace/Task03_Odd")
 
 

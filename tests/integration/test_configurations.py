@@ -13,6 +13,7 @@ from PIL import Image
 from autoseg.cli.main import main
 
 SHORT = ["--preset", "fast", "--epochs", "3", "--steps-per-epoch", "20", "--device", "cpu"]
+SHORT += ["--workers", "0"]
 CASES = 6
 
 Drawing = tuple[np.ndarray, np.ndarray]

@@ -12,7 +12,8 @@ import pytest
 from autoseg.cli.main import main
 from autoseg.io.workspace import Workspace
 
-PLAN = ["plan_and_preprocess", "--workspace", "ws", "--quiet", "--json"]
+PLAN = ["plan_and_preprocess", "--workspace", "ws", "--quiet", "--json", "--workers", "0"]
+PLAN += ["--rules", "nnunet", "--patch-size", "8,16,16", "-c", "3d_fullres"]  # without torch
 CASES = 5
 
 
@@ -57,7 +58,7 @@ def test_a_table_is_planned_and_found_again(
         for pair in ({"case 0", "case 1"}, {"case 2", "case 3"}):
             assert len(pair & set(fold.validation)) in (0, 2)
     monkeypatch.chdir(table.parent)
-    again = ["plan_and_preprocess", "--workspace", "../ws", "--quiet", "--json", "-d"]
+    again = [*PLAN, "--workspace", "../ws", "-d"]
     for asked in ("organs", "organs.csv", "organs.json"):
         assert preprocessed([*again, asked], capsys)["preprocessed"] == 0
     for asked in ("organs", "organs.csv", "../study/organs.json"):
@@ -135,6 +136,7 @@ def test_files_that_number_their_labels_otherwise_make_the_same_dataset(
         twin = plain.path / array.relative_to(mixed.path)
         assert array.read_bytes() == twin.read_bytes(), array
     short = ["--preset", "fast", "--epochs", "1", "--steps-per-epoch", "2", "--device", "cpu"]
+    short += ["--workers", "0"]
     there = ["--workspace", "ws", "-d", "mixed.csv"]
     assert main(["train", "3d_fullres", "0", *there, *short]) == 0
     assert main(["predict", "-i", str(msd / "imagesTr"), "-o", "out", *there]) == 0

@@ -13,6 +13,7 @@ from autoseg.cli.main import main
 
 NAMES = ("2d", "3d_fullres")
 SHORT = ["--preset", "fast", "--epochs", "2", "--steps-per-epoch", "15", "--device", "cpu"]
+SHORT += ["--workers", "0"]
 
 
 @pytest.fixture(scope="module")

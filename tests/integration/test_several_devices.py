@@ -9,7 +9,7 @@ from pathlib import Path
 
 MODEL = "autoseg_workspace/Task07_Shapes/models/default/3d_fullres/default"
 ONE, BOTH = "cpu/float32", "cpu/float32,cpu/float32"
-OPTIONS = ["--preset", "fast", "--epochs", "4", "--steps-per-epoch", "4"]
+OPTIONS = ["--preset", "fast", "--epochs", "4", "--steps-per-epoch", "4", "--workers", "0"]
 
 
 def train(command: list[str], folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -71,7 +71,7 @@ def test_a_device_that_is_not_there_fails_its_fold_and_the_other_is_done(prepare
 
 
 def test_a_stop_reaches_all_and_the_same_command_carries_on(prepared, autoseg_command):
-    words = ["0", "1", "--device", BOTH, *OPTIONS[:2], "--epochs", "10"]
+    words = ["0", "1", "--device", BOTH, *OPTIONS, "--epochs", "10"]
     words += ["--steps-per-epoch", "4"]
     process = subprocess.Popen(
         [*autoseg_command, "train", "3d_fullres", *words],

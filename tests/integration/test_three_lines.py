@@ -13,9 +13,9 @@ from autoseg.io import files
 from autoseg.io.images import read_image
 
 SHORT = ["--preset", "fast", "--epochs", "4", "--steps-per-epoch", "20", "--device", "cpu"]
-
-
-QUICK = ["--preset", "fast", "--epochs", "1", "--steps-per-epoch", "4", "--device", "cpu"]
+ALONE = ["--workers", "0", *SHORT]
+QUICK = ["--preset", "fast", "--epochs", "1", "--steps-per-epoch", "4", "--workers", "0"]
+QUICK += ["--device", "cpu"]
 """A training that learns nothing, for tests that ask for nothing of it."""
 
 
@@ -76,7 +76,7 @@ def test_the_three_lines_make_a_model_that_segments_new_3d_images(three_lines, c
 
 def test_2d_images_are_trained_and_segmented_in_their_own_file_type(png, tmp_path, capsys):
     assert main(["plan_and_preprocess", "-d", str(png)]) == 0
-    assert main(["train", "2d", "0", *SHORT]) == 0
+    assert main(["train", "2d", "0", *ALONE]) == 0
     assert main(["predict", "-i", str(png / "imagesTs"), "-o", "masks"]) == 0
     assert [p.name for p in (tmp_path / "masks").glob("*.png")] == ["case_6.png"]
     capsys.readouterr()
@@ -85,7 +85,7 @@ def test_2d_images_are_trained_and_segmented_in_their_own_file_type(png, tmp_pat
 
 
 def test_a_2d_configuration_segments_3d_images_slice_by_slice(msd, capsys):
-    arguments = ["run", "-d", str(msd), "-c", "2d", "-f", "1", *SHORT, "--json", "--quiet"]
+    arguments = ["run", "-d", str(msd), "-c", "2d", "-f", "1", *ALONE, "--json", "--quiet"]
     assert main(arguments) == 0
     folds = json.loads(capsys.readouterr().out)["folds"]
     assert folds["2d/1"]["mean_dice"] > 0.7
@@ -95,7 +95,7 @@ def test_run_takes_4d_images_of_several_channels_and_keeps_what_is_done(
     tmp_path, capsys, write_msd_dataset
 ):
     raw = write_msd_dataset(tmp_path / "Task08_Channels", channels=2)
-    arguments = ["run", "-d", str(raw), "-c", "3d_fullres", "-f", "0", *SHORT, "--json"]
+    arguments = ["run", "-d", str(raw), "-c", "3d_fullres", "-f", "0", *ALONE, "--json"]
     assert main(arguments) == 0
     first = json.loads(capsys.readouterr().out)
     assert first["folds"]["3d_fullres/0"]["mean_dice"] > 0.8
@@ -142,14 +142,16 @@ def test_a_wrong_device_leaves_no_trace_in_the_run(prepared, capsys, monkeypatch
 
 
 def test_two_datasets_of_one_name_are_not_mixed(msd, tmp_path, capsys, write_msd_dataset):
-    assert main(["plan_and_preprocess", "-d", str(msd), "--quiet"]) == 0
+    quickly = ["--rules", "nnunet", "--patch-size", "8,16,16", "-c", "3d_fullres", "--workers", "0"]
+    assert main(["plan_and_preprocess", "-d", str(msd), "--quiet", *quickly]) == 0
     other = write_msd_dataset(tmp_path / "other" / msd.name, seed=8)
     capsys.readouterr()
     assert main(["plan_and_preprocess", "-d", str(other)]) == 2
     message = capsys.readouterr().err
     assert str(other) in message
     assert str(msd) in message
-    assert main(["plan_and_preprocess", "-d", msd.name, "--quiet"]) == 0  # found where it was
+    # It is found where it was.
+    assert main(["plan_and_preprocess", "-d", msd.name, "--quiet", *quickly]) == 0
 
 
 def test_an_output_folder_keeps_the_records_of_several_inputs(quick, tmp_path, capsys):
