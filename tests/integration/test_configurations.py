@@ -89,6 +89,7 @@ class Terminal(io.StringIO):
         return True
 
 
+@pytest.mark.timeout(900)
 def test_a_cascade_orders_its_stages_and_segments_by_one_command(tmp_path, capsys, monkeypatch):
     spacing = (2.0, 1.0, 1.25)
     raw = write_dataset(
