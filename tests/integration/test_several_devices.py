@@ -72,7 +72,6 @@ def test_a_device_that_is_not_there_fails_its_fold_and_the_other_is_done(prepare
 
 def test_a_stop_reaches_all_and_the_same_command_carries_on(prepared, autoseg_command):
     words = ["0", "1", "--device", BOTH, *OPTIONS, "--epochs", "10"]
-    words += ["--steps-per-epoch", "4"]
     process = subprocess.Popen(
         [*autoseg_command, "train", "3d_fullres", *words],
         cwd=prepared,
